@@ -1,0 +1,210 @@
+// Package identity holds the nouns that the other packages exchange: sides,
+// account keys, changes and their states. They are values: no I/O, no clock,
+// no secrets. Every package may import it; it imports none of ours.
+//
+// An Active Directory account is known by its objectGUID (MS-ADTS 3.1.1.1.4),
+// never by a name: names and DNs move, the GUID survives rename and move. A
+// JumpCloud user is known by its 24 hex digit id. Names travel beside the keys
+// only so that people can read what happened.
+package identity
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Side is one of the two directories that are kept the same.
+type Side string
+
+const (
+	AD        Side = "ad"
+	JumpCloud Side = "jumpcloud"
+)
+
+// Direction is the way a change travels.
+type Direction string
+
+const (
+	Import Direction = "import" // AD -> JumpCloud
+	Sync   Direction = "sync"   // JumpCloud -> AD
+)
+
+// From is the side where a change of direction d was made.
+func (d Direction) From() Side {
+	if d == Sync {
+		return JumpCloud
+	}
+	return AD
+}
+
+// Seq numbers the records of the change log: strictly increasing, no gaps,
+// starting at 1. Zero means "none".
+type Seq uint64
+
+func (s Seq) String() string { return strconv.FormatUint(uint64(s), 10) }
+
+// ParseSeq reads a decimal sequence number; zero is refused.
+func ParseSeq(text string) (Seq, error) {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("sequence number %q: want a whole number from 1", text)
+	}
+	return Seq(n), nil
+}
+
+// GUID is an objectGUID as it travels in LDAP: 16 bytes, the first three
+// fields little-endian (MS-DTYP 2.3.4.2).
+type GUID [16]byte
+
+var errGUID = errors.New("want 16 bytes or the form 00000000-0000-0000-0000-000000000000")
+
+// GUIDFromBytes takes the 16 octets of an objectGUID value.
+func GUIDFromBytes(b []byte) (GUID, error) {
+	var g GUID
+	if len(b) != len(g) {
+		return g, fmt.Errorf("objectGUID of %d bytes: %w", len(b), errGUID)
+	}
+	copy(g[:], b)
+	return g, nil
+}
+
+// ParseGUID reads the dashed text form, as String prints it.
+func ParseGUID(text string) (GUID, error) {
+	var g GUID
+	flat := strings.ReplaceAll(text, "-", "")
+	if len(text) != 36 || len(flat) != 32 {
+		return g, fmt.Errorf("objectGUID %q: %w", text, errGUID)
+	}
+	raw, err := hex.DecodeString(flat)
+	if err != nil {
+		return g, fmt.Errorf("objectGUID %q: %w", text, errGUID)
+	}
+	copy(g[:], raw)
+	g.swap()
+	return g, nil
+}
+
+func (g *GUID) swap() {
+	g[0], g[1], g[2], g[3] = g[3], g[2], g[1], g[0]
+	g[4], g[5] = g[5], g[4]
+	g[6], g[7] = g[7], g[6]
+}
+
+// IsZero reports whether no GUID is known.
+func (g GUID) IsZero() bool { return g == GUID{} }
+
+// String is the dashed form that Windows tools print and that a
+// `<GUID=...>` DN accepts.
+func (g GUID) String() string {
+	g.swap()
+	h := hex.EncodeToString(g[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// MarshalText and UnmarshalText use the dashed form.
+func (g GUID) MarshalText() ([]byte, error) { return []byte(g.String()), nil }
+
+// UnmarshalText reads the dashed form.
+func (g *GUID) UnmarshalText(text []byte) error {
+	parsed, err := ParseGUID(string(text))
+	if err != nil {
+		return err
+	}
+	*g = parsed
+	return nil
+}
+
+// Account says which AD account a change is about. GUID is the key; the rest
+// is what its entry said when the change was made, for people to read. A zero
+// GUID means that the entry could not be read then and DN is the only handle.
+type Account struct {
+	Domain string `json:"domain"` // DNS name of the registered domain, lower case
+	GUID   GUID   `json:"guid"`
+	DN     string `json:"dn"`
+	SAM    string `json:"sam,omitempty"` // sAMAccountName
+}
+
+// ChangeKind is what was changed, and by which form of request.
+type ChangeKind string
+
+const (
+	PasswordChange ChangeKind = "password-change" // delete old + add new: the old password was proved
+	PasswordReset  ChangeKind = "password-reset"  // replace: by someone with the right to reset
+	PasswordAdd    ChangeKind = "password-add"    // set while the account was created
+)
+
+// Change is one recorded intent of the change log. Its secret, if it has one,
+// is kept apart and sealed; it is never a field here.
+type Change struct {
+	Seq       Seq        `json:"seq"`
+	At        time.Time  `json:"at"`
+	Kind      ChangeKind `json:"kind"`
+	Direction Direction  `json:"direction"`
+	Account   Account    `json:"account"`
+	Actor     string     `json:"actor,omitempty"` // bind name of the session that asked, as it gave it
+	// PwdLastSet is the account's pwdLastSet (100 ns since 1601 UTC) read just
+	// before the request was sent: the evidence that settles an unknown outcome.
+	PwdLastSet int64 `json:"pwdLastSet,omitempty"`
+	// MustChange marks a password that AD was told to expire at once
+	// (pwdLastSet 0 in the same request): a temporary one.
+	MustChange bool `json:"mustChange,omitempty"`
+}
+
+// Status is where a change stands.
+type Status string
+
+const (
+	StatusUnsettled  Status = "unsettled"  // intent recorded; the DC's answer is not known (yet)
+	StatusPending    Status = "pending"    // accepted by its side, to be applied to the other
+	StatusApplied    Status = "applied"    // written to the other side
+	StatusRefused    Status = "refused"    // refused by its own side: there is nothing to apply
+	StatusSuperseded Status = "superseded" // a newer accepted change of the same account made it pointless
+	StatusDead       Status = "dead"       // dead letter: the other side refused it for good; a person must act
+	StatusDiscarded  Status = "discarded"  // a person decided not to apply it
+)
+
+// Final reports whether no further work is done for a change by itself.
+func (s Status) Final() bool {
+	return s != StatusUnsettled && s != StatusPending
+}
+
+// Outcome is how a side answered an intent.
+type Outcome string
+
+const (
+	OutcomeAccepted Outcome = "accepted"
+	OutcomeRefused  Outcome = "refused"
+	// OutcomeUnknown: sent, and no answer was seen. It must be settled by
+	// evidence, never by sending the request again.
+	OutcomeUnknown Outcome = "unknown"
+)
+
+// Entry is a change with its present state.
+type Entry struct {
+	Change
+	Status   Status    `json:"status"`
+	Attempts int       `json:"attempts,omitempty"`
+	NextTry  time.Time `json:"nextTry,omitzero"` // not before this
+	Reason   string    `json:"reason,omitempty"` // last error or refusal, in the peer's words; never a secret
+	Since    time.Time `json:"since,omitzero"`   // when Status last changed
+	// Evidence is what was read from the other side just before a write was
+	// sent; present while a sent write has no recorded result.
+	Evidence string `json:"evidence,omitempty"`
+}
+
+// Link pairs an AD account with a JumpCloud user, for good: after the first
+// join neither names nor mail addresses are looked at again.
+type Link struct {
+	Domain      string    `json:"domain"`
+	GUID        GUID      `json:"guid"`
+	JumpCloudID string    `json:"jumpcloudId"`
+	Username    string    `json:"username"` // JumpCloud username at the join, for people
+	At          time.Time `json:"at"`
+	// PasswordSeq is the change whose password JumpCloud was last given.
+	PasswordSeq Seq       `json:"passwordSeq,omitempty"`
+	PasswordAt  time.Time `json:"passwordAt,omitzero"`
+}
