@@ -1,0 +1,140 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/dirgate/dirgate/gateway/ldapwire"
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/dirgate/dirgate/store/secret"
+)
+
+// Capturer records password changes durably. The store implements it.
+type Capturer interface {
+	// AppendIntent returns once the change and its sealed password are on
+	// disk. An error means that nothing was recorded.
+	AppendIntent(ctx context.Context, change identity.Change, password secret.Bytes) (identity.Seq, error)
+	// Settle records how the DC answered, synced to disk on return.
+	Settle(ctx context.Context, seq identity.Seq, outcome identity.Outcome, reason string) error
+}
+
+// Dialer gives new connections to a domain controller; *dc.Set implements
+// it. The string names the controller for logs.
+type Dialer interface {
+	Dial(ctx context.Context) (*tls.Conn, string, error)
+}
+
+// Domain is one registered AD domain as the gateway needs it.
+type Domain struct {
+	Name    string // DNS name, lower case
+	DCs     Dialer
+	Capture bool // false: passwords are validated and never captured
+}
+
+// Config describes a Server. Zero durations and sizes mean the defaults.
+type Config struct {
+	// TLS is the listener's configuration; required.
+	TLS *tls.Config
+	// Domain gives the domain that serves a new session; nil when none is
+	// registered. It is asked once per DC connection, so that a domain
+	// registered later serves the next one.
+	Domain func() *Domain
+	// Capture records password changes; required.
+	Capture Capturer
+	// Metrics counts; required (see NewMetrics).
+	Metrics *Metrics
+	// Log receives events; required.
+	Log *slog.Logger
+
+	// MaxMessage bounds one LDAP message in bytes once the session has bound;
+	// before that MaxMessageUnbound holds. Answers of the DC are not bounded
+	// by it (MaxAnswer).
+	MaxMessage        int
+	MaxMessageUnbound int
+	// MaxAnswer bounds one message of the DC in bytes.
+	MaxAnswer int
+	// MaxConnections bounds client sessions; more are closed at once.
+	MaxConnections int
+	// MaxOutstanding bounds the requests of one session that are not yet
+	// answered; reading stops until one is.
+	MaxOutstanding int
+	// MaxHandshakes bounds TLS handshakes in progress, so that a login storm
+	// does not starve the established sessions.
+	MaxHandshakes int
+
+	HandshakeTimeout time.Duration // TLS handshake with a client
+	IdleTimeout      time.Duration // a session without any message
+	BindTimeout      time.Duration // waiting for the DC's answer to a bind
+	DrainTimeout     time.Duration // a bind waiting for outstanding operations
+	CaptureTimeout   time.Duration // waiting for the DC's answer to a password change
+	RecordTimeout    time.Duration // writing an intent or outcome to disk
+	WriteTimeout     time.Duration // a client that does not read
+}
+
+// Defaults of Config.
+const (
+	DefaultMaxMessage        = ldapwire.DefaultMaxMessage
+	DefaultMaxMessageUnbound = ldapwire.DefaultMaxMessageUnbound
+	DefaultMaxAnswer         = 64 << 20
+	DefaultMaxConnections    = 10_000
+	DefaultMaxOutstanding    = 256
+	DefaultMaxHandshakes     = 256
+	DefaultHandshakeTimeout  = 10 * time.Second
+	DefaultIdleTimeout       = 15 * time.Minute // MaxConnIdleTime of AD
+	DefaultBindTimeout       = 30 * time.Second
+	DefaultDrainTimeout      = 10 * time.Second
+	// A DC can hold a password reset for a minute while it runs filters and
+	// writes through to the PDC emulator; giving up earlier only makes more
+	// unknown outcomes.
+	DefaultCaptureTimeout = 2 * time.Minute
+	DefaultRecordTimeout  = 10 * time.Second
+	DefaultWriteTimeout   = time.Minute
+)
+
+func (c *Config) validate() error {
+	for name, missing := range map[string]bool{
+		"TLS": c.TLS == nil, "Domain": c.Domain == nil, "Capture": c.Capture == nil,
+		"Metrics": c.Metrics == nil, "Log": c.Log == nil,
+	} {
+		if missing {
+			return fmt.Errorf("gateway config: %s is required", name)
+		}
+	}
+	for _, d := range []struct {
+		value *int
+		def   int
+	}{
+		{&c.MaxMessage, DefaultMaxMessage}, {&c.MaxMessageUnbound, DefaultMaxMessageUnbound},
+		{&c.MaxAnswer, DefaultMaxAnswer}, {&c.MaxConnections, DefaultMaxConnections},
+		{&c.MaxOutstanding, DefaultMaxOutstanding}, {&c.MaxHandshakes, DefaultMaxHandshakes},
+	} {
+		if *d.value < 0 {
+			return errors.New("gateway config: a limit is negative")
+		}
+		if *d.value == 0 {
+			*d.value = d.def
+		}
+	}
+	c.MaxMessageUnbound = min(c.MaxMessageUnbound, c.MaxMessage)
+	for _, d := range []struct {
+		value *time.Duration
+		def   time.Duration
+	}{
+		{&c.HandshakeTimeout, DefaultHandshakeTimeout}, {&c.IdleTimeout, DefaultIdleTimeout},
+		{&c.BindTimeout, DefaultBindTimeout}, {&c.DrainTimeout, DefaultDrainTimeout},
+		{&c.CaptureTimeout, DefaultCaptureTimeout}, {&c.RecordTimeout, DefaultRecordTimeout},
+		{&c.WriteTimeout, DefaultWriteTimeout},
+	} {
+		if *d.value < 0 {
+			return errors.New("gateway config: a timeout is negative")
+		}
+		if *d.value == 0 {
+			*d.value = d.def
+		}
+	}
+	return nil
+}

@@ -1,0 +1,260 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dirgate/dirgate/gateway/ldapwire"
+)
+
+// handle decides about one request. An error ends the session.
+func (s *session) handle(msg ldapwire.Message) error {
+	switch msg.Op {
+	case ldapwire.OpBindRequest:
+		return s.bind(msg)
+	case ldapwire.OpUnbindRequest:
+		return errBye
+	case ldapwire.OpAbandonRequest:
+		return s.abandon(msg)
+	case ldapwire.OpModifyRequest:
+		return s.modify(msg)
+	case ldapwire.OpExtendedRequest:
+		return s.extended(msg)
+	}
+	if !msg.Op.IsRequest() {
+		return &disconnect{ldapwire.ResultProtocolError, "not a request"}
+	}
+	return s.relay(msg)
+}
+
+var errIDInUse = &disconnect{ldapwire.ResultProtocolError, "message ID is in use by an outstanding request"}
+
+// relay sends a request to the DC as it is. The answer loop does the rest.
+func (s *session) relay(msg ldapwire.Message) error {
+	if err := s.upstreamReady(); err != nil {
+		return s.unreachable(msg, err)
+	}
+	for s.flight.len() >= s.srv.cfg.MaxOutstanding {
+		if err := s.waitLanding(s.srv.cfg.IdleTimeout); err != nil {
+			return err
+		}
+	}
+	if !s.flight.add(msg.ID, request{op: msg.Op, at: time.Now()}) {
+		return errIDInUse
+	}
+	return s.send(msg)
+}
+
+// send puts a message on its way to the DC; next flushes when the client has
+// nothing more to say at once.
+func (s *session) send(msg ldapwire.Message) error {
+	if err := s.up.out.write(msg.Raw, false); err != nil {
+		return s.upstreamGone(err)
+	}
+	return nil
+}
+
+// unreachable answers a request that no DC can be asked about.
+func (s *session) unreachable(msg ldapwire.Message, err error) error {
+	if s.ctx.Err() != nil {
+		return s.ctx.Err()
+	}
+	why := "no domain controller can be reached"
+	if errors.Is(err, errNoDomain) {
+		why = "no domain is registered with dirgate"
+	}
+	s.log.Warn("request not sent", "msg_id", msg.ID, "op", msg.Op.String(), "err", err)
+	if msg.Op == ldapwire.OpAbandonRequest {
+		return nil
+	}
+	return s.answerLocally(msg, ldapwire.ResultUnavailable, why)
+}
+
+// abandon passes on (RFC 4511 section 4.11): there is no answer, and the
+// abandoned request may get none.
+func (s *session) abandon(msg ldapwire.Message) error {
+	target, err := ldapwire.ParseAbandonRequest(msg.Body)
+	if err != nil || s.up == nil {
+		return nil // nothing can be outstanding; an abandon is never answered
+	}
+	s.flight.remove(target)
+	return s.send(msg)
+}
+
+func (s *session) extended(msg ldapwire.Message) error {
+	req, err := ldapwire.ParseExtendedRequest(msg.Body)
+	if err != nil {
+		return s.answerLocally(msg, ldapwire.ResultProtocolError, "malformed extended request")
+	}
+	switch string(req.Name) {
+	case ldapwire.OIDStartTLS:
+		// TLS is the gateway's own (RFC 4511 section 4.14.1).
+		return s.answerLocally(msg, ldapwire.ResultOperationsError, "TLS is already in use")
+	case ldapwire.OIDFastBind:
+		// It lets binds run side by side and cannot be undone, against the
+		// serialisation that identity rests on.
+		return s.answerLocally(msg, ldapwire.ResultProtocolError, "fast bind is not supported by the gateway")
+	}
+	return s.relay(msg)
+}
+
+// waitLanding waits until an outstanding request is answered.
+func (s *session) waitLanding(limit time.Duration) error {
+	if s.up != nil {
+		if err := s.up.out.flush(); err != nil {
+			return s.upstreamGone(err)
+		}
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	var gone <-chan struct{}
+	if s.up != nil {
+		gone = s.up.gone
+	}
+	select {
+	case <-s.flight.landed:
+		return nil
+	case <-gone:
+		return s.upstreamGone(s.up.err)
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	case <-timer.C:
+		return &disconnect{ldapwire.ResultUnavailable, "the domain controller does not answer"}
+	}
+}
+
+// waitDrained waits until nothing is outstanding; false when that took too
+// long or the DC is gone.
+func (s *session) waitDrained(limit time.Duration) bool {
+	until := time.Now().Add(limit)
+	for s.flight.len() > 0 {
+		if s.waitLanding(time.Until(until)) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// bind runs a Bind alone: after everything outstanding, before anything else.
+func (s *session) bind(msg ldapwire.Message) error {
+	if !s.waitDrained(s.srv.cfg.DrainTimeout) {
+		if s.ctx.Err() != nil {
+			return s.ctx.Err()
+		}
+		s.dropUpstream(true) // abandons what does not end, such as a change notification
+	}
+	s.becomeAnonymous()
+	req, err := ldapwire.ParseBindRequest(msg.Body)
+	if err != nil {
+		return s.refuseBind(msg, ldapwire.ResultProtocolError, "malformed bind request")
+	}
+	if code, why := refusedBind(req, msg.Body); code != ldapwire.ResultSuccess {
+		return s.refuseBind(msg, code, why)
+	}
+	return s.bindAtDC(msg, req)
+}
+
+// refusedBind says why a bind never reaches a DC; success: it does.
+func refusedBind(req ldapwire.BindRequest, body []byte) (ldapwire.ResultCode, string) {
+	switch {
+	case req.Version != 3:
+		return ldapwire.ResultProtocolError, "only LDAP version 3 is supported"
+	case req.Auth != ldapwire.AuthSimple:
+		return ldapwire.ResultAuthMethodNotSupported, "only simple binds can cross the gateway"
+	case len(req.Name) > 0 && req.PasswordEmpty():
+		// RFC 4513 section 5.1.2: it would "succeed" without proving anything,
+		// and counts towards AD's lockout.
+		return ldapwire.ResultUnwillingToPerform, "a name without a password is not a bind"
+	case req.PasswordHasNUL(body):
+		// A DC may read it as the part before the NUL.
+		return ldapwire.ResultInvalidCredentials, acceptSecurityContext52e
+	}
+	return ldapwire.ResultSuccess, ""
+}
+
+// acceptSecurityContext52e is what AD says to a wrong password; clients look
+// for the sub-code after "data".
+const acceptSecurityContext52e = "80090308: LdapErr: DSID-0C090000, comment: AcceptSecurityContext error, data 52e, v0000"
+
+// becomeAnonymous is what the arrival of a Bind does to the session (RFC 4513
+// section 4). A DC connection that never carried an identity is kept.
+func (s *session) becomeAnonymous() {
+	if s.bound {
+		s.bound, s.name = false, ""
+		s.in.SetMax(s.srv.cfg.MaxMessageUnbound)
+	}
+}
+
+// refuseBind answers a bind itself. The DC has not seen it, so the identity
+// of an earlier bind would still be on its connection.
+func (s *session) refuseBind(msg ldapwire.Message, code ldapwire.ResultCode, why string) error {
+	s.dropUpstream(true)
+	s.srv.cfg.Metrics.bindVerdict(code, []byte(why))
+	return s.answerLocally(msg, code, why)
+}
+
+func (s *session) bindAtDC(msg ldapwire.Message, req ldapwire.BindRequest) error {
+	name := string(req.Name) // the message does not outlive the exchange
+	start := time.Now()
+	answer, err := s.bindExchange(msg)
+	if errors.Is(err, errNotSent) {
+		// The DC had closed an idle connection: nothing was tried yet.
+		s.dropUpstream(false)
+		answer, err = s.bindExchange(msg)
+	}
+	if err != nil {
+		s.dropUpstream(false)
+		s.srv.cfg.Metrics.bindVerdict(ldapwire.ResultUnavailable, nil)
+		return s.unreachable(msg, err)
+	}
+	res, err := ldapwire.ParseResult(answer.Body)
+	if err != nil || answer.Op != ldapwire.OpBindResponse {
+		s.dropUpstream(false)
+		return &disconnect{ldapwire.ResultUnavailable, "the domain controller's answer to the bind is malformed"}
+	}
+	s.bindAnswered(name, res, time.Since(start))
+	if err := s.out.write(answer.Raw, true); err != nil {
+		return err
+	}
+	if res.Code != ldapwire.ResultSuccess {
+		s.dropUpstream(true) // it may still carry an earlier identity
+	}
+	return nil
+}
+
+func (s *session) bindExchange(msg ldapwire.Message) (ldapwire.Message, error) {
+	if err := s.upstreamReady(); err != nil {
+		return ldapwire.Message{}, err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.BindTimeout)
+	defer cancel()
+	answers := make(chan []byte, 1)
+	s.flight.add(msg.ID, request{op: msg.Op, answer: answers})
+	return s.exchange(ctx, msg.ID, answers, msg.Raw, func(ldapwire.Message) {})
+}
+
+// bindAnswered moves the session to the state that the DC's answer gives it.
+func (s *session) bindAnswered(name string, res ldapwire.Result, took time.Duration) {
+	s.srv.cfg.Metrics.observe(ldapwire.OpBindRequest, res.Code, took)
+	s.srv.cfg.Metrics.bindVerdict(res.Code, res.Diagnostic)
+	verdict, reason := Reason(res.Code, res.Diagnostic)
+	if res.Code != ldapwire.ResultSuccess {
+		s.log.Info("bind refused", "name", clip(name), "verdict", verdict, "reason", reason, "dc", s.up.name)
+		return
+	}
+	s.bound, s.name = name != "", name
+	if s.bound {
+		s.in.SetMax(s.srv.cfg.MaxMessage)
+	}
+	s.log.Debug("bind accepted", "name", clip(name), "dc", s.up.name, "took", took)
+}
+
+// clip bounds text from the network before it is logged or stored.
+func clip(text string) string {
+	const longest = 256
+	if len(text) > longest {
+		return text[:longest] + "..."
+	}
+	return text
+}

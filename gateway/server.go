@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrServerClosed is what Serve returns after Shutdown or Close.
+var ErrServerClosed = errors.New("gateway: server closed")
+
+// Server accepts client sessions and relays them. The zero value is not
+// usable; see New.
+type Server struct {
+	cfg        Config
+	handshakes chan struct{} // one slot per handshake in progress
+	nextID     atomic.Uint64
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{} // guarded by mu
+	sessions  map[*session]struct{}     // guarded by mu
+	closing   bool                      // guarded by mu
+	done      chan struct{}             // closed when closing turns true
+	running   sync.WaitGroup            // sessions
+}
+
+// New checks cfg and fills in its defaults.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	return &Server{
+		cfg:        cfg,
+		handshakes: make(chan struct{}, cfg.MaxHandshakes),
+		listeners:  make(map[net.Listener]struct{}),
+		sessions:   make(map[*session]struct{}),
+		done:       make(chan struct{}),
+	}, nil
+}
+
+// Serve accepts LDAPS sessions on l, a plain TCP listener, until Shutdown or
+// Close; it then returns ErrServerClosed. Temporary errors of Accept, such as
+// no free file descriptors, are retried with a growing pause.
+func (s *Server) Serve(l net.Listener) error {
+	if !s.addListener(l) {
+		_ = l.Close()
+		return ErrServerClosed
+	}
+	defer s.removeListener(l)
+	const firstPause, longestPause = 5 * time.Millisecond, time.Second
+	pause := firstPause
+	for {
+		conn, err := l.Accept()
+		if err == nil {
+			pause = firstPause
+			s.start(conn)
+			continue
+		}
+		if s.isClosing() {
+			return ErrServerClosed
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		s.cfg.Log.Warn("accept refused", "err", err, "retry_in", pause)
+		select {
+		case <-time.After(pause):
+		case <-s.done:
+			return ErrServerClosed
+		}
+		pause = min(2*pause, longestPause)
+	}
+}
+
+// start runs a session in its own goroutine, unless a limit forbids it.
+func (s *Server) start(conn net.Conn) {
+	sess := newSession(s, s.nextID.Add(1), conn)
+	s.mu.Lock()
+	full := len(s.sessions) >= s.cfg.MaxConnections
+	if s.closing || full {
+		s.mu.Unlock()
+		if full {
+			s.cfg.Metrics.refusedConnections.Inc()
+		}
+		_ = conn.Close()
+		return
+	}
+	s.sessions[sess] = struct{}{}
+	s.running.Add(1)
+	s.mu.Unlock()
+	s.cfg.Metrics.connections.Inc()
+	go func() {
+		defer s.running.Done()
+		defer s.forget(sess)
+		sess.run()
+	}()
+}
+
+func (s *Server) forget(sess *session) {
+	s.cfg.Metrics.connections.Dec()
+	s.mu.Lock()
+	delete(s.sessions, sess)
+	s.mu.Unlock()
+}
+
+// handshake completes TLS with a client, bounded in time and in number.
+func (s *Server) handshake(conn net.Conn) (*tls.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.HandshakeTimeout)
+	defer cancel()
+	select {
+	case s.handshakes <- struct{}{}:
+		defer func() { <-s.handshakes }()
+	case <-ctx.Done():
+		return nil, errors.New("too many TLS handshakes in progress")
+	case <-s.done:
+		return nil, ErrServerClosed
+	}
+	tc := tls.Server(conn, s.cfg.TLS)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return tc, nil
+}
+
+// Shutdown stops accepting, lets every session finish the requests it has
+// outstanding, sends each a Notice of Disconnection (RFC 4511 section 4.4.1)
+// and waits for all of them. When ctx ends first, the rest is closed hard and
+// ctx's error returned; a password change whose answer was still awaited is
+// then recorded as unknown.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stopAccepting()
+	for _, sess := range s.snapshot() {
+		sess.drain()
+	}
+	finished := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(finished)
+	}()
+	select {
+	case <-finished:
+		return nil
+	case <-ctx.Done():
+		for _, sess := range s.snapshot() {
+			sess.kill()
+		}
+		<-finished
+		return ctx.Err()
+	}
+}
+
+// Close ends every session at once.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.Shutdown(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (s *Server) stopAccepting() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing {
+		s.closing = true
+		close(s.done)
+	}
+	for l := range s.listeners {
+		_ = l.Close()
+	}
+}
+
+func (s *Server) snapshot() []*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*session, 0, len(s.sessions))
+	for sess := range s.sessions {
+		all = append(all, sess)
+	}
+	return all
+}
+
+func (s *Server) addListener(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	return true
+}
+
+func (s *Server) removeListener(l net.Listener) {
+	s.mu.Lock()
+	delete(s.listeners, l)
+	s.mu.Unlock()
+	_ = l.Close()
+}
+
+func (s *Server) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}

@@ -1,0 +1,206 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dirgate/dirgate/gateway/ldapwire"
+)
+
+// A session is one client connection and the DC connection that serves it.
+//
+// Two goroutines work on it. The client loop (run) reads requests, decides
+// about each, and owns every change of state: binding, dialling the DC,
+// dropping its connection. The answer loop (answers), one per DC connection,
+// forwards what the DC says. Requests that must run alone, binds and password
+// changes, are exchanges: the client loop sends one and waits, and the answer
+// loop hands it the answer instead of forwarding it.
+type session struct {
+	srv *Server
+	log *slog.Logger
+	raw net.Conn // the TCP connection, to end things with
+
+	ctx    context.Context // ends with kill: the session's own life, not a request's
+	cancel context.CancelFunc
+
+	client  *tls.Conn        // set once by run, before any other goroutine starts
+	out     *frameWriter     // to the client; used by both loops
+	in      *ldapwire.Reader // from the client; owned by the client loop
+	flight  flight           // requests not yet answered; used by both loops
+	serving sync.WaitGroup   // answer loops
+
+	draining atomic.Bool
+
+	// Owned by the client loop.
+	up    *upstream // nil: none yet, or thrown away
+	bound bool
+	name  string    // bind name as the client gave it; for people, never a key
+	idle  time.Time // when the session has been silent for too long
+}
+
+func newSession(srv *Server, id uint64, conn net.Conn) *session {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &session{
+		srv: srv, raw: conn, ctx: ctx, cancel: cancel,
+		log:    srv.cfg.Log.With("conn", id, "client", conn.RemoteAddr().String()),
+		flight: newFlight(),
+	}
+}
+
+// errBye ends the client loop without anything more to say.
+var errBye = errors.New("session ended")
+
+// disconnect is an error that the client must be told about with a Notice of
+// Disconnection (RFC 4511 section 4.4.1).
+type disconnect struct {
+	code ldapwire.ResultCode
+	why  string
+}
+
+func (d *disconnect) Error() string { return d.why }
+
+func (s *session) run() {
+	defer s.close()
+	client, err := s.srv.handshake(s.raw)
+	if err != nil {
+		s.log.Debug("tls handshake", "err", err)
+		return
+	}
+	s.client = client
+	s.out = newFrameWriter(client, s.srv.cfg.WriteTimeout)
+	s.in = ldapwire.NewReader(client, s.srv.cfg.MaxMessageUnbound)
+	s.log.Debug("session open", "tls", tls.VersionName(client.ConnectionState().Version))
+
+	err = s.serve()
+	var d *disconnect
+	switch {
+	case errors.As(err, &d):
+		s.log.Info("session disconnected", "code", d.code.String(), "err", d.why)
+		_ = s.out.write(ldapwire.AppendNoticeOfDisconnection(nil, d.code, d.why), true)
+	case errors.Is(err, errBye), errors.Is(err, io.EOF):
+		s.log.Debug("session closed")
+	default:
+		s.log.Debug("session failed", "err", err)
+	}
+}
+
+// serve handles requests until the session ends; the error says why.
+func (s *session) serve() error {
+	for {
+		msg, err := s.next()
+		if err != nil {
+			return err
+		}
+		if err := s.handle(msg); err != nil {
+			return err
+		}
+	}
+}
+
+// next reads one request. While the client is silent the session may be
+// drained, lose its DC, or run into the idle time.
+func (s *session) next() (ldapwire.Message, error) {
+	if s.up != nil && !s.in.Ready() {
+		if err := s.up.out.flush(); err != nil {
+			return ldapwire.Message{}, s.upstreamGone(err)
+		}
+	}
+	for {
+		s.setReadDeadline()
+		msg, err := s.in.Next()
+		if err == nil {
+			return msg, nil
+		}
+		if err := s.woken(err); err != nil {
+			return ldapwire.Message{}, err
+		}
+	}
+}
+
+// setReadDeadline starts the idle time, unless something already wants the
+// client loop to wake up. The order matters: whoever wakes the loop first
+// stores the reason, then sets a deadline in the past.
+func (s *session) setReadDeadline() {
+	s.idle = time.Now().Add(s.srv.cfg.IdleTimeout)
+	_ = s.client.SetReadDeadline(s.idle)
+	if s.draining.Load() || s.up.isGone() {
+		s.wake()
+	}
+}
+
+// wake makes a blocked read of the client return.
+func (s *session) wake() { _ = s.raw.SetReadDeadline(time.Unix(1, 0)) }
+
+// woken decides what a failed read of the client means; nil: read on.
+func (s *session) woken(err error) error {
+	switch {
+	case s.up.isGone():
+		return s.upstreamGone(s.up.err)
+	case s.draining.Load():
+		s.waitDrained(s.srv.cfg.CaptureTimeout)
+		return &disconnect{ldapwire.ResultUnavailable, "dirgate is shutting down; connect again"}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		if s.flight.len() > 0 {
+			return nil // waiting for the DC is not idleness
+		}
+		if time.Now().Before(s.idle) {
+			return nil // woken for a DC connection that was thrown away meanwhile
+		}
+		return &disconnect{ldapwire.ResultUnavailable, "idle for too long"}
+	case errors.Is(err, ldapwire.ErrTooLarge):
+		return &disconnect{ldapwire.ResultProtocolError, "message larger than the limit"}
+	case errors.Is(err, ldapwire.ErrMalformed):
+		return &disconnect{ldapwire.ResultProtocolError, "not a well-formed LDAP message"}
+	}
+	return err
+}
+
+// upstreamGone ends the session after its DC connection failed: the identity
+// and the outstanding requests are gone with it.
+func (s *session) upstreamGone(cause error) error {
+	s.log.Warn("domain controller connection lost", "dc", s.up.name, "outstanding", s.flight.len(), "err", cause)
+	return &disconnect{ldapwire.ResultUnavailable, "the domain controller's connection was lost; connect again"}
+}
+
+// drain asks the session to end after its outstanding requests.
+func (s *session) drain() {
+	s.draining.Store(true)
+	s.wake()
+}
+
+// kill ends the session at once.
+func (s *session) kill() {
+	s.cancel()
+	_ = s.raw.Close()
+}
+
+func (s *session) close() {
+	s.cancel()
+	s.dropUpstream(true)
+	if s.client != nil {
+		_ = s.client.Close() // sends close_notify, so that the notice is not taken for a truncation
+	}
+	_ = s.raw.Close()
+	s.serving.Wait()
+}
+
+// answerLocally answers a request without the DC.
+func (s *session) answerLocally(msg ldapwire.Message, code ldapwire.ResultCode, why string) error {
+	s.srv.cfg.Metrics.observe(msg.Op, code, 0)
+	s.log.Debug("answered by the gateway", "msg_id", msg.ID, "op", msg.Op.String(), "result", code.String(), "why", why)
+	var frame []byte
+	if msg.Op == ldapwire.OpExtendedRequest {
+		frame = ldapwire.AppendExtendedResponse(nil, msg.ID, code, "", why, "", nil, false)
+	} else {
+		frame = ldapwire.AppendResult(nil, msg.ID, msg.Op.Response(), code, "", why)
+	}
+	return s.out.write(frame, true)
+}

@@ -1,0 +1,245 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/dirgate/dirgate/gateway/ldapwire"
+)
+
+// upstream is one connection to a domain controller. It serves one session
+// and one only.
+type upstream struct {
+	conn   net.Conn
+	name   string // the controller's URL
+	domain *Domain
+	out    *frameWriter // used by the client loop only
+	in     *ldapwire.Reader
+
+	// retired is closed by the client loop when it throws the connection
+	// away; what still arrives is nobody's.
+	retired chan struct{}
+	// gone is closed by the answer loop after it stored err: the DC closed the
+	// connection, or broke the protocol.
+	gone chan struct{}
+	err  error
+}
+
+// isGone reports whether the DC has ended the connection; a nil upstream has
+// not.
+func (u *upstream) isGone() bool {
+	if u == nil {
+		return false
+	}
+	select {
+	case <-u.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+func (u *upstream) isRetired() bool {
+	select {
+	case <-u.retired:
+		return true
+	default:
+		return false
+	}
+}
+
+var errNoDomain = errors.New("no domain is registered")
+
+// upstreamReady makes sure that the session has a DC connection.
+func (s *session) upstreamReady() error {
+	if s.up != nil {
+		return nil
+	}
+	domain := s.srv.cfg.Domain()
+	if domain == nil {
+		return errNoDomain
+	}
+	conn, name, err := domain.DCs.Dial(s.ctx)
+	if err != nil {
+		return err
+	}
+	up := &upstream{
+		conn: conn, name: name, domain: domain,
+		out:     newFrameWriter(conn, s.srv.cfg.WriteTimeout),
+		in:      ldapwire.NewReader(conn, s.srv.cfg.MaxAnswer),
+		retired: make(chan struct{}),
+		gone:    make(chan struct{}),
+	}
+	s.up = up
+	s.serving.Add(1)
+	go func() {
+		defer s.serving.Done()
+		s.answers(up)
+	}()
+	s.log.Debug("domain controller connection open", "dc", name)
+	return nil
+}
+
+// dropUpstream throws the DC connection away, and with it the identity that
+// it carries. With unbind set the DC is told (RFC 4511 section 4.3).
+func (s *session) dropUpstream(unbind bool) {
+	if s.up == nil {
+		return
+	}
+	close(s.up.retired)
+	if unbind && !s.up.isGone() {
+		_ = s.up.conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_ = s.up.out.write(ldapwire.AppendUnbindRequest(nil, 1), true)
+	}
+	_ = s.up.conn.Close()
+	s.up = nil
+	s.flight.clear()
+}
+
+// answers forwards what the DC sends until the connection ends.
+func (s *session) answers(up *upstream) {
+	err := s.relayAnswers(up)
+	if up.isRetired() {
+		return
+	}
+	up.err = err
+	close(up.gone)
+	s.wake()
+}
+
+func (s *session) relayAnswers(up *upstream) error {
+	for {
+		if !up.in.Ready() {
+			if err := s.out.flush(); err != nil {
+				s.clientGone(err)
+			}
+		}
+		msg, err := up.in.Next()
+		if err != nil {
+			return err
+		}
+		if msg.Op.IsRequest() {
+			return errors.New("the domain controller sent a request")
+		}
+		if up.isRetired() {
+			return nil
+		}
+		if err := s.answer(up, msg); err != nil {
+			return err
+		}
+	}
+}
+
+// answer forwards one message of the DC, or hands it to the exchange that
+// waits for it.
+func (s *session) answer(up *upstream, msg ldapwire.Message) error {
+	if msg.ID == 0 { // unsolicited (RFC 4511 section 4.4)
+		s.forward(msg)
+		if isDisconnection(msg) {
+			return errors.New("the domain controller sent a notice of disconnection")
+		}
+		return nil
+	}
+	final := msg.Op.IsFinalResponse()
+	r, known := s.flight.find(msg.ID, final)
+	if known && r.answer != nil {
+		select {
+		case r.answer <- slices.Clone(msg.Raw):
+		case <-up.retired:
+		}
+		return nil
+	}
+	if known && final {
+		if res, err := ldapwire.ParseResult(msg.Body); err == nil {
+			s.srv.cfg.Metrics.observe(r.op, res.Code, time.Since(r.at))
+		}
+	}
+	// An answer to an abandoned request may still arrive; it passes, as it
+	// would without a gateway.
+	s.forward(msg)
+	return nil
+}
+
+// forward sends a message to the client. A client that is gone does not end
+// the answer loop: the DC's answer to a password change may still be to come.
+func (s *session) forward(msg ldapwire.Message) {
+	if err := s.out.write(msg.Raw, false); err != nil {
+		s.clientGone(err)
+	}
+}
+
+func (s *session) clientGone(err error) {
+	s.log.Debug("client does not take answers", "err", err)
+	_ = s.raw.Close()
+}
+
+func isDisconnection(msg ldapwire.Message) bool {
+	if msg.Op != ldapwire.OpExtendedResponse {
+		return false
+	}
+	res, err := ldapwire.ParseExtendedResponse(msg.Body)
+	return err == nil && string(res.Name) == ldapwire.OIDNoticeOfDisconnection
+}
+
+// An exchange that was sent may have taken effect even when no answer comes.
+var (
+	errNotSent    = errors.New("not sent")
+	errUnanswered = errors.New("sent, and not answered")
+)
+
+// exchange sends one request and waits for its final answer, which it
+// returns; collect is given the messages before it. frame is built for the
+// message ID. The error wraps errNotSent when the DC cannot have seen the
+// whole request, else errUnanswered; the session must then drop its upstream.
+func (s *session) exchange(ctx context.Context, id int32, answers <-chan []byte, frame []byte, collect func(ldapwire.Message)) (ldapwire.Message, error) {
+	up := s.up
+	if up.isGone() {
+		s.flight.remove(id)
+		return ldapwire.Message{}, errors.Join(errNotSent, up.err)
+	}
+	if err := up.out.write(frame, true); err != nil {
+		// Part of it, or all, may have left: only the DC knows.
+		s.flight.remove(id)
+		return ldapwire.Message{}, errors.Join(errUnanswered, err)
+	}
+	for {
+		raw, err := s.await(ctx, up, answers)
+		if err != nil {
+			return ldapwire.Message{}, errors.Join(errUnanswered, err)
+		}
+		msg, err := ldapwire.ParseMessage(raw)
+		if err != nil {
+			return ldapwire.Message{}, errors.Join(errUnanswered, err)
+		}
+		if msg.Op.IsFinalResponse() {
+			return msg, nil
+		}
+		collect(msg)
+	}
+}
+
+// await receives one message of an exchange. An answer that arrived before
+// the connection was lost still counts.
+func (s *session) await(ctx context.Context, up *upstream, answers <-chan []byte) ([]byte, error) {
+	select {
+	case raw := <-answers:
+		return raw, nil
+	default:
+	}
+	select {
+	case raw := <-answers:
+		return raw, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-up.gone:
+		select {
+		case raw := <-answers:
+			return raw, nil
+		default:
+			return nil, up.err
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package gateway
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// frameWriter sends whole messages to one peer. Messages that may wait for
+// company are gathered and leave together, so that a burst costs one TLS
+// record and one system call. No buffer is held while nothing waits.
+type frameWriter struct {
+	conn    net.Conn
+	timeout time.Duration
+
+	mu  sync.Mutex
+	buf *[]byte // waiting, from the pool; nil while nothing waits; guarded by mu
+	err error   // the first failure sticks: a later message must not follow half of an earlier one
+}
+
+// gather is how many bytes wait at most; a TLS record holds 16 KiB.
+const gather = 16 << 10
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, gather); return &b }}
+
+func newFrameWriter(conn net.Conn, timeout time.Duration) *frameWriter {
+	return &frameWriter{conn: conn, timeout: timeout}
+}
+
+// write sends frame after everything that waits; without now it may wait for
+// flush.
+func (w *frameWriter) write(frame []byte, now bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return w.err
+	}
+	if w.buf != nil && len(*w.buf)+len(frame) > gather {
+		if err := w.flushLocked(); err != nil {
+			return err
+		}
+	}
+	if w.buf == nil {
+		if now || len(frame) > gather {
+			return w.send(frame)
+		}
+		w.buf = buffers.Get().(*[]byte)
+	}
+	*w.buf = append(*w.buf, frame...)
+	if now {
+		return w.flushLocked()
+	}
+	return nil
+}
+
+// flush sends what waits.
+func (w *frameWriter) flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return w.err
+	}
+	return w.flushLocked()
+}
+
+func (w *frameWriter) flushLocked() error {
+	if w.buf == nil {
+		return nil
+	}
+	buf := w.buf
+	w.buf = nil
+	err := w.send(*buf)
+	clear(*buf) // a request may have carried a password
+	*buf = (*buf)[:0]
+	buffers.Put(buf)
+	return err
+}
+
+func (w *frameWriter) send(b []byte) error {
+	_ = w.conn.SetWriteDeadline(time.Now().Add(w.timeout))
+	if _, err := w.conn.Write(b); err != nil {
+		w.err = err
+		return err
+	}
+	return nil
+}

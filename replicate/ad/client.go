@@ -1,0 +1,304 @@
+// Package ad is the replicator's client of Active Directory.
+//
+// A [Client] works with one service account on one domain, over LDAPS, and
+// answers the questions the engine has: who is this account now, does this
+// password work. It reads by objectGUID (`<GUID=...>` as a base, MS-ADTS
+// 3.1.1.3.1.2.4), so a rename or move between two questions does not matter.
+//
+// A connection is opened when it is needed, kept, and opened again after it
+// failed; an operation that failed on a kept connection is tried once more on
+// a new one, since all of them only read. Binds that test a password have a
+// connection of their own, thrown away afterwards: a DC may keep an identity
+// on a connection after a failed bind.
+package ad
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/dirgate/dirgate/store/secret"
+	"github.com/go-ldap/ldap/v3"
+)
+
+// Dialer gives new TLS connections to a domain controller; *dc.Set is one.
+type Dialer interface {
+	Dial(ctx context.Context) (*tls.Conn, string, error)
+}
+
+// Config describes a Client.
+type Config struct {
+	DCs Dialer
+	// Account is the service account's bind name (DN, UPN or DOMAIN\name).
+	Account  string
+	Password secret.Bytes
+	// ScopeGroup is the DN of the group whose nested members are in scope;
+	// empty: every user is.
+	ScopeGroup string
+	// Timeout bounds one request; zero means 30 s.
+	Timeout time.Duration
+}
+
+// Client is safe for concurrent use; requests share one connection.
+type Client struct {
+	cfg Config
+
+	mu   sync.Mutex
+	conn *ldap.Conn // nil: none; guarded by mu
+}
+
+// New checks cfg; it connects to nothing.
+func New(cfg Config) (*Client, error) {
+	if cfg.DCs == nil || cfg.Account == "" || cfg.Password.IsEmpty() {
+		return nil, errors.New("active directory client: a dialer, a service account and its password are required")
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 30 * time.Second
+	}
+	return &Client{cfg: cfg}, nil
+}
+
+// Close ends the connection, if there is one.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil {
+		_ = c.conn.Close()
+		c.conn = nil
+	}
+}
+
+// ErrNotFound is returned for an entry that does not exist, or that the
+// service account may not see.
+var ErrNotFound = errors.New("no such entry in Active Directory")
+
+var userAttributes = []string{"objectGUID", "sAMAccountName", "userPrincipalName", "mail",
+	"givenName", "sn", "userAccountControl", "adminCount", "pwdLastSet"}
+
+const accountDisable = 0x2 // userAccountControl, MS-ADTS 2.2.16
+
+// User reads an account by its GUID or, when that is not known, by its DN.
+func (c *Client) User(ctx context.Context, account identity.Account) (identity.User, error) {
+	base := account.DN
+	if !account.GUID.IsZero() {
+		base = "<GUID=" + account.GUID.String() + ">"
+	}
+	users, err := c.users(ctx, base, ldap.ScopeBaseObject, "(objectClass=user)")
+	if err != nil {
+		return identity.User{}, fmt.Errorf("read AD account %s: %w", base, err)
+	}
+	return users[0], nil
+}
+
+// FindUser finds the one account below base with this sAMAccountName or
+// userPrincipalName.
+func (c *Client) FindUser(ctx context.Context, base, name string) (identity.User, error) {
+	quoted := ldap.EscapeFilter(name)
+	filter := "(&(objectCategory=person)(objectClass=user)(|(sAMAccountName=" + quoted + ")(userPrincipalName=" + quoted + ")))"
+	users, err := c.users(ctx, base, ldap.ScopeWholeSubtree, filter)
+	if err != nil {
+		return identity.User{}, fmt.Errorf("find AD account %q: %w", name, err)
+	}
+	if len(users) > 1 {
+		return identity.User{}, fmt.Errorf("find AD account %q: %d accounts have that name", name, len(users))
+	}
+	return users[0], nil
+}
+
+func (c *Client) users(ctx context.Context, base string, scope int, filter string) ([]identity.User, error) {
+	res, err := c.search(ctx, base, scope, filter, userAttributes)
+	if err != nil {
+		return nil, err
+	}
+	if len(res.Entries) == 0 {
+		return nil, ErrNotFound
+	}
+	var users []identity.User
+	for _, e := range res.Entries {
+		u, err := userFrom(e)
+		if err != nil {
+			return nil, err
+		}
+		if u.InScope, err = c.inScope(ctx, e.DN); err != nil {
+			return nil, fmt.Errorf("scope of %q: %w", e.DN, err)
+		}
+		users = append(users, u)
+	}
+	return users, nil
+}
+
+// inScope asks the DC to walk the group nesting (LDAP_MATCHING_RULE_IN_CHAIN,
+// MS-ADTS 3.1.1.3.4.4.3).
+func (c *Client) inScope(ctx context.Context, dn string) (bool, error) {
+	if c.cfg.ScopeGroup == "" {
+		return true, nil
+	}
+	filter := "(memberOf:1.2.840.113556.1.4.1941:=" + ldap.EscapeFilter(c.cfg.ScopeGroup) + ")"
+	res, err := c.search(ctx, dn, ldap.ScopeBaseObject, filter, []string{"1.1"})
+	if err != nil {
+		return false, err
+	}
+	return len(res.Entries) > 0, nil
+}
+
+func userFrom(e *ldap.Entry) (identity.User, error) {
+	guid, err := identity.GUIDFromBytes(e.GetRawAttributeValue("objectGUID"))
+	if err != nil {
+		return identity.User{}, fmt.Errorf("entry %q: %w", e.DN, err)
+	}
+	control, _ := strconv.ParseInt(e.GetAttributeValue("userAccountControl"), 10, 64)
+	lastSet, _ := strconv.ParseInt(e.GetAttributeValue("pwdLastSet"), 10, 64)
+	return identity.User{
+		Side: identity.AD, GUID: guid, DN: e.DN,
+		Username: e.GetAttributeValue("sAMAccountName"), UPN: e.GetAttributeValue("userPrincipalName"),
+		Mail: e.GetAttributeValue("mail"), First: e.GetAttributeValue("givenName"), Last: e.GetAttributeValue("sn"),
+		Disabled: control&accountDisable != 0, Privileged: e.GetAttributeValue("adminCount") == "1",
+		PwdLastSet: lastSet,
+	}, nil
+}
+
+// Domain is what a DC says about the domain it serves.
+type Domain struct {
+	BaseDN  string // defaultNamingContext
+	DNSName string // from BaseDN
+	NetBIOS string
+	DCName  string // dnsHostName of the DC that answered
+}
+
+// Domain reads the root DSE and the domain's NetBIOS name. It also proves
+// that the service account can bind.
+func (c *Client) Domain(ctx context.Context) (Domain, error) {
+	res, err := c.search(ctx, "", ldap.ScopeBaseObject, "(objectClass=*)",
+		[]string{"defaultNamingContext", "configurationNamingContext", "dnsHostName"})
+	if err != nil {
+		return Domain{}, fmt.Errorf("read the root DSE: %w", err)
+	}
+	if len(res.Entries) != 1 || res.Entries[0].GetAttributeValue("defaultNamingContext") == "" {
+		return Domain{}, errors.New("read the root DSE: no defaultNamingContext; is this an Active Directory domain controller?")
+	}
+	root := res.Entries[0]
+	d := Domain{BaseDN: root.GetAttributeValue("defaultNamingContext"), DCName: root.GetAttributeValue("dnsHostName")}
+	d.DNSName = dnsName(d.BaseDN)
+	refs, err := c.search(ctx, "CN=Partitions,"+root.GetAttributeValue("configurationNamingContext"), ldap.ScopeSingleLevel,
+		"(nCName="+ldap.EscapeFilter(d.BaseDN)+")", []string{"nETBIOSName"})
+	if err != nil {
+		return Domain{}, fmt.Errorf("read the NetBIOS name of %s: %w", d.BaseDN, err)
+	}
+	if len(refs.Entries) == 1 {
+		d.NetBIOS = refs.Entries[0].GetAttributeValue("nETBIOSName")
+	}
+	return d, nil
+}
+
+// dnsName turns "DC=corp,DC=example,DC=test" into "corp.example.test".
+func dnsName(dn string) string {
+	parsed, err := ldap.ParseDN(dn)
+	if err != nil {
+		return ""
+	}
+	var labels []string
+	for _, rdn := range parsed.RDNs {
+		for _, a := range rdn.Attributes {
+			if strings.EqualFold(a.Type, "DC") {
+				labels = append(labels, strings.ToLower(a.Value))
+			}
+		}
+	}
+	return strings.Join(labels, ".")
+}
+
+// Exists checks that an entry can be read, and returns its DN as AD spells
+// it.
+func (c *Client) Exists(ctx context.Context, dn, filter string) (string, error) {
+	res, err := c.search(ctx, dn, ldap.ScopeBaseObject, filter, []string{"1.1"})
+	if err != nil {
+		return "", fmt.Errorf("read %q: %w", dn, err)
+	}
+	if len(res.Entries) != 1 {
+		return "", fmt.Errorf("read %q: %w", dn, ErrNotFound)
+	}
+	return res.Entries[0].DN, nil
+}
+
+func (c *Client) search(ctx context.Context, base string, scope int, filter string, attrs []string) (*ldap.SearchResult, error) {
+	req := ldap.NewSearchRequest(base, scope, ldap.NeverDerefAliases, 0, int(c.cfg.Timeout/time.Second), false, filter, attrs, nil)
+	for attempt := 0; ; attempt++ {
+		conn, fresh, err := c.connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		res, err := conn.Search(req)
+		switch {
+		case err == nil:
+			return res, nil
+		case ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject):
+			return nil, ErrNotFound
+		case ldap.IsErrorAnyOf(err, ldap.ErrorNetwork, ldap.LDAPResultUnavailable, ldap.LDAPResultBusy) || conn.IsClosing():
+			c.drop(conn)
+			if fresh || attempt > 0 {
+				return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+			}
+		default:
+			return nil, err
+		}
+	}
+}
+
+// ErrUnavailable: no DC answered; nothing is known, try again later.
+var ErrUnavailable = errors.New("active directory does not answer")
+
+func (c *Client) connect(ctx context.Context) (conn *ldap.Conn, fresh bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil && !c.conn.IsClosing() {
+		return c.conn, false, nil
+	}
+	conn, err = c.dial(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := bind(conn, c.cfg.Account, c.cfg.Password); err != nil {
+		_ = conn.Close()
+		return nil, false, fmt.Errorf("bind as service account %q: %w", c.cfg.Account, err)
+	}
+	c.conn = conn
+	return conn, true, nil
+}
+
+func (c *Client) dial(ctx context.Context) (*ldap.Conn, error) {
+	raw, _, err := c.cfg.DCs.Dial(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	conn := ldap.NewConn(raw, true)
+	conn.SetTimeout(c.cfg.Timeout)
+	conn.Start()
+	return conn, nil
+}
+
+func (c *Client) drop(conn *ldap.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn == conn {
+		c.conn = nil
+	}
+	_ = conn.Close()
+}
+
+// bind lends the secret to go-ldap, whose API wants a string, without making
+// a string of it that could never be wiped. The library copies it into the
+// request it sends and keeps nothing.
+func bind(conn *ldap.Conn, name string, password secret.Bytes) error {
+	b := password.Expose()
+	if len(b) == 0 {
+		return errors.New("no password: a bind would prove nothing (RFC 4513 section 5.1.2)")
+	}
+	return conn.Bind(name, unsafe.String(unsafe.SliceData(b), len(b)))
+}
