@@ -1,0 +1,245 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/dirgate/dirgate/replicate/ad"
+	"github.com/dirgate/dirgate/replicate/jumpcloud"
+	"github.com/dirgate/dirgate/replicate/plan"
+	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/identity"
+)
+
+// job is a pending change with all that was learnt about it.
+type job struct {
+	entry    identity.Entry
+	log      *slog.Logger
+	peers    *Peers
+	facts    plan.PasswordCase
+	decision plan.Decision
+}
+
+// apply works on one pending change. The error is one of the store; what the
+// two sides say is recorded in the log.
+func (e *Engine) apply(ctx context.Context, entry identity.Entry) error {
+	j := job{entry: entry, log: e.cfg.Log.With("seq", entry.Seq, "account", entry.Account.GUID.String())}
+	if err := e.decide(ctx, &j); err != nil {
+		return e.later(ctx, j, "decide", err)
+	}
+	switch j.decision.Verb {
+	case plan.Discard:
+		j.log.Info("password not replicated", "why", j.decision.Reason)
+		e.cfg.Metrics.action(identity.Import, j.decision.Verb, "done")
+		return e.cfg.Store.Discard(ctx, entry.Seq, j.decision.Reason)
+	case plan.DeadLetter:
+		j.log.Warn("password change is a dead letter", "why", j.decision.Reason)
+		e.cfg.Metrics.action(identity.Import, j.decision.Verb, "done")
+		return e.cfg.Store.MarkDead(ctx, entry.Seq, j.decision.Reason)
+	}
+	return e.setPassword(ctx, j)
+}
+
+// decide gathers what plan.Password needs and asks it.
+func (e *Engine) decide(ctx context.Context, j *job) (err error) {
+	if j.peers, err = e.cfg.Peers(j.entry.Account.Domain); err != nil {
+		return err
+	}
+	j.facts.Change = j.entry.Change
+	user, err := j.peers.AD.User(ctx, j.entry.Account)
+	switch {
+	case err == nil:
+		j.facts.AD = &user
+		if err := e.gatherJumpCloud(ctx, j.peers, j.entry, &j.facts); err != nil {
+			return err
+		}
+	case !errors.Is(err, ad.ErrNotFound):
+		return err
+	}
+	j.decision = plan.Password(j.facts)
+	return nil
+}
+
+func (e *Engine) gatherJumpCloud(ctx context.Context, peers *Peers, entry identity.Entry, c *plan.PasswordCase) error {
+	link, err := e.cfg.Store.LinkByGUID(entry.Account.Domain, c.AD.GUID)
+	if err == nil {
+		c.Link = &link
+		linked, err := peers.JumpCloud.User(ctx, link.JumpCloudID)
+		if err == nil {
+			u := fromJumpCloud(linked)
+			c.Linked = &u
+		} else if !jumpcloud.NotFound(err) {
+			return err
+		}
+		return nil
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	found, err := peers.JumpCloud.FindUsers(ctx, c.AD.Username, c.AD.JoinMail())
+	if err != nil {
+		return err
+	}
+	c.Taken = make(map[string]bool)
+	for _, u := range found {
+		c.Candidates = append(c.Candidates, fromJumpCloud(u))
+		other, err := e.cfg.Store.LinkByJumpCloudID(u.ID)
+		if err == nil && other.GUID != c.AD.GUID {
+			c.Taken[u.ID] = true
+		} else if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// chosen is the JumpCloud user that the decision names.
+func (j job) chosen() *identity.User {
+	if j.facts.Linked != nil {
+		return j.facts.Linked
+	}
+	for i := range j.facts.Candidates {
+		if j.facts.Candidates[i].ID == j.decision.UserID {
+			return &j.facts.Candidates[i]
+		}
+	}
+	return nil
+}
+
+func fromJumpCloud(u jumpcloud.User) identity.User {
+	return identity.User{
+		Side: identity.JumpCloud, ID: u.ID, Username: u.Username, Mail: u.Email,
+		First: u.FirstName, Last: u.LastName, Disabled: u.Suspended || u.State == "SUSPENDED",
+		PasswordDate: u.PasswordDate, State: u.State, InScope: true,
+	}
+}
+
+// noDate stands for a user that never had a password; evidence is never
+// empty, so that its absence means "nothing was sent".
+const noDate = "none"
+
+func dateOf(u *identity.User) string {
+	if u.PasswordDate == "" {
+		return noDate
+	}
+	return u.PasswordDate
+}
+
+// setPassword writes the password to JumpCloud, once.
+func (e *Engine) setPassword(ctx context.Context, j job) error {
+	user := j.chosen()
+	link := &identity.Link{Domain: j.entry.Account.Domain, GUID: j.facts.AD.GUID, JumpCloudID: user.ID,
+		Username: user.Username, At: e.cfg.Now(), PasswordSeq: j.entry.Seq, PasswordAt: e.cfg.Now()}
+	if j.facts.Link != nil {
+		link.At = j.facts.Link.At
+	}
+	if j.entry.Evidence != "" && j.entry.Evidence != dateOf(user) {
+		j.log.Info("password had arrived in JumpCloud: an earlier write was not answered", "user", user.ID)
+		return e.applied(ctx, j, link)
+	}
+	password, err := e.cfg.Store.Secret(j.entry.Seq, e.cfg.Opener)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil // superseded or discarded meanwhile
+	}
+	if err != nil {
+		return e.later(ctx, j, "unseal", err)
+	}
+	defer password.Wipe()
+	err = e.cfg.Store.BeginAttempt(ctx, j.entry.Seq, dateOf(user))
+	if errors.Is(err, store.ErrState) {
+		return nil // superseded or discarded meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	j.entry.Attempts++
+	if err := j.peers.JumpCloud.SetPassword(ctx, user.ID, password); err != nil {
+		return e.notSet(ctx, j, err)
+	}
+	j.log.Info("password replicated", "user", user.ID, "joined", j.decision.Join, "took", e.cfg.Now().Sub(j.entry.At))
+	return e.applied(ctx, j, link)
+}
+
+func (e *Engine) applied(ctx context.Context, j job, link *identity.Link) error {
+	// The write has happened: its record must not fall to a shutdown.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := e.cfg.Store.MarkApplied(ctx, j.entry.Seq, link); err != nil {
+		return err
+	}
+	e.cfg.Metrics.action(identity.Import, j.decision.Verb, "done")
+	e.cfg.Metrics.lag.WithLabelValues(string(identity.Import)).Observe(e.cfg.Now().Sub(j.entry.At).Seconds())
+	return nil
+}
+
+// notSet records why JumpCloud does not have the password.
+func (e *Engine) notSet(ctx context.Context, j job, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	next := e.cfg.Now().Add(e.wait(j.entry, err))
+	switch {
+	case jumpcloud.Unknown(err):
+		j.log.Warn("JumpCloud did not answer; the user is read back before another try", "err", err, "retry_at", next)
+		e.cfg.Metrics.action(identity.Import, plan.SetPassword, "unknown")
+		return e.cfg.Store.DeferUnknown(ctx, j.entry.Seq, next, err.Error())
+	case jumpcloud.Temporary(err), jumpcloud.NotSent(err), jumpcloud.Unauthorized(err), jumpcloud.NotFound(err):
+		// Unauthorized is the key's fault, not the change's; a user gone
+		// between reading and writing is judged afresh.
+		j.log.Warn("password not replicated yet", "err", err, "attempt", j.entry.Attempts, "retry_at", next)
+		e.cfg.Metrics.action(identity.Import, plan.SetPassword, "deferred")
+		return e.cfg.Store.Defer(ctx, j.entry.Seq, next, err.Error())
+	}
+	j.log.Warn("JumpCloud refused the password", "err", err)
+	e.cfg.Metrics.action(identity.Import, plan.SetPassword, "refused")
+	return e.cfg.Store.MarkDead(ctx, j.entry.Seq, refusalWords(err))
+}
+
+// refusalWords is JumpCloud's own explanation, with the rules it names.
+func refusalWords(err error) string {
+	var rules []string
+	for _, v := range jumpcloud.Violations(err) {
+		rules = append(rules, v.Field+": "+v.Description)
+	}
+	if len(rules) == 0 {
+		return err.Error()
+	}
+	return fmt.Sprintf("%v [%s]", err, strings.Join(rules, "; "))
+}
+
+// later puts a change off that could not even be decided: a side is down, or
+// the domain's registration is gone.
+func (e *Engine) later(ctx context.Context, j job, doing string, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	j.entry.Attempts++
+	next := e.cfg.Now().Add(e.wait(j.entry, err))
+	j.log.Warn("password change put off",
+		"doing", doing, "err", err, "retry_at", next)
+	e.cfg.Metrics.action(identity.Import, plan.SetPassword, "deferred")
+	return e.cfg.Store.Defer(ctx, j.entry.Seq, next, doing+": "+err.Error())
+}
+
+func (e *Engine) wait(entry identity.Entry, err error) time.Duration {
+	if told, ok := jumpcloud.RetryAfter(err); ok {
+		return max(told, time.Second) + rand.N(time.Second)
+	}
+	return pause(entry.Attempts)
+}
+
+// pause is the wait before attempt n+1: doubling from one second to five
+// minutes, of which a random half is waited, so that changes put off together
+// do not come back together.
+func pause(attempts int) time.Duration {
+	const longest = 5 * time.Minute
+	full := longest
+	if attempts < 10 {
+		full = min(longest, time.Second<<max(0, attempts))
+	}
+	return full/2 + rand.N(full/2)
+}

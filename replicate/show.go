@@ -1,0 +1,106 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+
+	"github.com/dirgate/dirgate/replicate/jumpcloud"
+	"github.com/dirgate/dirgate/replicate/plan"
+	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/identity"
+)
+
+// UserView is one user as `user show` prints it.
+type UserView struct {
+	Domain    string         `json:"domain"`
+	AD        *identity.User `json:"ad,omitempty"`
+	JumpCloud *identity.User `json:"jumpcloud,omitempty"`
+	Link      *identity.Link `json:"link,omitempty"`
+	// Match says how the JumpCloud user would be paired at the first join,
+	// while there is no link.
+	Match string `json:"match,omitempty"`
+	// PasswordStatus is JumpCloud's: Pending, Active, Expired, Locked or
+	// Delegated.
+	PasswordStatus string           `json:"passwordStatus,omitempty"`
+	Changes        []identity.Entry `json:"changes"` // newest first
+}
+
+// showChanges is how many changes `user show` lists.
+const showChanges = 10
+
+// Show gathers what both sides and the store say about one user, by
+// sAMAccountName or userPrincipalName.
+func Show(ctx context.Context, st *store.Store, domain store.Domain, peers *Peers, name string) (UserView, error) {
+	view := UserView{Domain: domain.Name}
+	user, err := peers.AD.FindUser(ctx, domain.BaseDN, name)
+	if err != nil {
+		return view, err
+	}
+	view.AD = &user
+	if err := view.addJumpCloud(ctx, st, peers); err != nil {
+		return view, err
+	}
+	view.Changes, err = st.List(store.ListOptions{Domain: domain.Name, Account: &user.GUID, Newest: true, Limit: showChanges})
+	return view, err
+}
+
+func (v *UserView) addJumpCloud(ctx context.Context, st *store.Store, peers *Peers) error {
+	link, err := st.LinkByGUID(v.Domain, v.AD.GUID)
+	if errors.Is(err, store.ErrNotFound) {
+		return v.addMatch(ctx, peers)
+	}
+	if err != nil {
+		return err
+	}
+	v.Link = &link
+	found, err := peers.JumpCloud.User(ctx, link.JumpCloudID)
+	if jumpcloud.NotFound(err) {
+		v.Match = "the linked JumpCloud user no longer exists"
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	v.setJumpCloud(found)
+	return nil
+}
+
+func (v *UserView) addMatch(ctx context.Context, peers *Peers) error {
+	found, err := peers.JumpCloud.FindUsers(ctx, v.AD.Username, v.AD.JoinMail())
+	if err != nil {
+		return err
+	}
+	facts := plan.PasswordCase{AD: v.AD}
+	for _, u := range found {
+		facts.Candidates = append(facts.Candidates, fromJumpCloud(u))
+	}
+	decision := plan.Password(facts)
+	v.Match = "not linked yet: " + decision.Reason
+	for _, u := range found {
+		if decision.Verb == plan.SetPassword && u.ID == decision.UserID {
+			v.setJumpCloud(u)
+		}
+	}
+	return nil
+}
+
+func (v *UserView) setJumpCloud(u jumpcloud.User) {
+	plain := fromJumpCloud(u)
+	v.JumpCloud = &plain
+	v.PasswordStatus = passwordStatus(u)
+}
+
+// passwordStatus derives JumpCloud's password status (rule P5).
+func passwordStatus(u jumpcloud.User) string {
+	switch {
+	case u.DelegatedAuthority != nil:
+		return "Delegated"
+	case u.AccountLocked:
+		return "Locked"
+	case u.PasswordExpired:
+		return "Expired"
+	case !u.Activated:
+		return "Pending"
+	}
+	return "Active"
+}
