@@ -1,0 +1,165 @@
+// Package config reads dirgate's configuration file.
+//
+// The file is YAML: sections of keys, each key with one plain value. Durations
+// and sizes are written with their unit (90s, 16MiB). Every key has a default,
+// so an empty file is a valid one. A key that this version does not know is an
+// error, also when a later version knows it: a setting that is read and does
+// nothing is worse than one that is refused.
+//
+// The file holds no secrets, only the paths of files that do, so it may be
+// readable by everyone. Relative paths in it start at the folder the file is
+// in, not at the working directory of the process.
+//
+// One table ([keys]) says everything about a key: its name, what it means,
+// which values it takes. Decoding, errors and the commented file that init
+// writes ([Example]) are all made from it; the defaults are in [Default].
+//
+// Specification: YAML 1.2.2.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Config is a configuration file with defaults filled in and paths absolute.
+type Config struct {
+	Path string // absolute name of the file; empty for Default
+
+	DataDir       string // folder of the store
+	MasterKeyFile string // key that seals the store's secrets
+
+	TLS       TLS
+	Gateway   Gateway
+	Metrics   Metrics
+	Admin     Admin
+	JumpCloud JumpCloud
+	Replicate Replicate
+	Log       Log
+}
+
+// TLS is the listeners' certificate.
+type TLS struct {
+	CertFile   string // PEM, leaf first
+	KeyFile    string // PEM
+	MinVersion string // "1.2" or "1.3"
+}
+
+// Gateway is the LDAPS listener.
+type Gateway struct {
+	LDAPS          string   // listen address
+	MaxMessage     Size     // largest LDAP message of a bound client
+	IdleTimeout    Duration // until a silent session is ended
+	MaxConnections int      // client connections at a time
+}
+
+// Metrics is the HTTP listener of /metrics, /healthz and /readyz.
+type Metrics struct {
+	Listen string
+}
+
+// Admin is the socket by which the command line reaches the daemon.
+type Admin struct {
+	Socket string
+}
+
+// JumpCloud bounds what is asked of JumpCloud's API.
+type JumpCloud struct {
+	RequestsPerSecond float64
+	MaxInFlight       int
+}
+
+// Replicate is the replication engine.
+type Replicate struct {
+	Workers int // accounts worked on at a time
+}
+
+// Log is the daemon's log.
+type Log struct {
+	Level  string // debug, info, warn or error
+	Format string // text or json
+}
+
+// Default is the configuration of an empty file.
+func Default() Config {
+	return Config{
+		DataDir:       "/var/lib/dirgate",
+		MasterKeyFile: "/etc/dirgate/master.key",
+		TLS: TLS{
+			CertFile:   "/etc/dirgate/server.crt",
+			KeyFile:    "/etc/dirgate/server.key",
+			MinVersion: "1.2",
+		},
+		Gateway: Gateway{
+			LDAPS:          ":636",
+			MaxMessage:     16 * MiB,
+			IdleTimeout:    Duration(15 * time.Minute),
+			MaxConnections: 10_000,
+		},
+		Metrics:   Metrics{Listen: "127.0.0.1:9636"},
+		Admin:     Admin{Socket: "/run/dirgate/admin.sock"},
+		JumpCloud: JumpCloud{RequestsPerSecond: 10, MaxInFlight: 4},
+		Replicate: Replicate{Workers: 4},
+		Log:       Log{Level: "info", Format: "text"},
+	}
+}
+
+// Load reads and checks a file. The error joins everything that is wrong with
+// it, an [*Error] each, in the order of the file.
+func Load(path string) (*Config, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("read config: %w", err)
+	}
+	data, err := os.ReadFile(abs)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read config: %w: write one with \"dirgate init\" or name another with --config", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read config: %w", err)
+	}
+	return parse(abs, data)
+}
+
+// parse decodes data as the file of the given absolute name.
+func parse(path string, data []byte) (*Config, error) {
+	cfg := Default()
+	if err := decode(&cfg, path, data); err != nil {
+		return nil, err
+	}
+	cfg.Path = path
+	for _, k := range keys {
+		if k.path != nil && !filepath.IsAbs(*k.path(&cfg)) {
+			*k.path(&cfg) = filepath.Join(filepath.Dir(path), *k.path(&cfg))
+		}
+	}
+	// Checked once the path is absolute, because only then its length is known.
+	if err := checkSocketPath(cfg.Admin.Socket); err != nil {
+		return nil, &Error{File: path, Line: lineOf(data, "admin.socket"), Key: "admin.socket", Problem: err.Error()}
+	}
+	return &cfg, nil
+}
+
+// Error is one thing wrong with a file.
+type Error struct {
+	File    string
+	Line    int    // 1-based; 0 if unknown
+	Key     string // dotted; empty if no key is concerned
+	Problem string // what is wrong and what was expected
+}
+
+// Error gives file:line: key: problem.
+func (e *Error) Error() string {
+	s := e.File
+	if e.Line > 0 {
+		s = fmt.Sprintf("%s:%d", s, e.Line)
+	}
+	if e.Key != "" {
+		s += ": " + e.Key
+	}
+	return s + ": " + e.Problem
+}

@@ -1,0 +1,197 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// key is all there is to know about one key of the file.
+type key struct {
+	name string // dotted
+	doc  string // one or more lines for the example
+	want string // completes "want ..."
+	get  func(*Config) string
+	set  func(*Config, string) error // an error's text follows the value
+	path func(*Config) *string       // of a key that is a file or folder
+}
+
+// section returns the part of the name before the dot, "" at top level.
+func (k key) section() string {
+	section, _, ok := strings.Cut(k.name, ".")
+	if !ok {
+		return ""
+	}
+	return section
+}
+
+// keys is the file format, in the order of the example.
+var keys = []key{
+	filePath("data_dir", "Folder of the store. Only the daemon's user needs to reach it.",
+		func(c *Config) *string { return &c.DataDir }),
+	filePath("master_key_file", "Key that seals the secrets in the store; mode 0600. Without it they are lost:\nkeep a copy apart from the backups of the store.",
+		func(c *Config) *string { return &c.MasterKeyFile }),
+
+	filePath("tls.cert_file", "Certificate chain of the listeners, PEM, leaf first. Read again when it changes.",
+		func(c *Config) *string { return &c.TLS.CertFile }),
+	filePath("tls.key_file", "Its private key, PEM; mode 0600.",
+		func(c *Config) *string { return &c.TLS.KeyFile }),
+	oneOf("tls.min_version", "Oldest TLS version a client may use.",
+		func(c *Config) *string { return &c.TLS.MinVersion }, "1.2", "1.3"),
+
+	address("gateway.ldaps", "Address for LDAP over TLS. Applications use it as their LDAP server.",
+		func(c *Config) *string { return &c.Gateway.LDAPS }),
+	size("gateway.max_message", "Largest LDAP message a client may send once it has bound.",
+		func(c *Config) *Size { return &c.Gateway.MaxMessage }, 64*KiB, 256*MiB),
+	duration("gateway.idle_timeout", "A session that is silent for this long is ended.",
+		func(c *Config) *Duration { return &c.Gateway.IdleTimeout }, time.Second, 7*24*time.Hour),
+	integer("gateway.max_connections", "Client connections at a time; more are closed at once.",
+		func(c *Config) *int { return &c.Gateway.MaxConnections }, 1, 1_000_000),
+
+	address("metrics.listen", "Address for /metrics, /healthz and /readyz: HTTP without TLS, so keep it local.",
+		func(c *Config) *string { return &c.Metrics.Listen }),
+
+	filePath("admin.socket", "Unix socket by which the command line reaches the daemon.",
+		func(c *Config) *string { return &c.Admin.Socket }),
+
+	number("jumpcloud.requests_per_second", "Requests to JumpCloud's API per second, per registered domain.",
+		func(c *Config) *float64 { return &c.JumpCloud.RequestsPerSecond }, 0.1, 1000),
+	integer("jumpcloud.max_in_flight", "Requests to JumpCloud's API at a time, per registered domain.",
+		func(c *Config) *int { return &c.JumpCloud.MaxInFlight }, 1, 100),
+
+	integer("replicate.workers", "Accounts replicated at a time.",
+		func(c *Config) *int { return &c.Replicate.Workers }, 1, 256),
+
+	oneOf("log.level", "Least severe message to log.",
+		func(c *Config) *string { return &c.Log.Level }, "debug", "info", "warn", "error"),
+	oneOf("log.format", "Form of the log on standard error.",
+		func(c *Config) *string { return &c.Log.Format }, "text", "json"),
+}
+
+func text(name, doc, want string, field func(*Config) *string, check func(string) error) key {
+	return key{
+		name: name, doc: doc, want: want,
+		get: func(c *Config) string { return *field(c) },
+		set: func(c *Config, s string) error {
+			if err := check(s); err != nil {
+				return err
+			}
+			*field(c) = s
+			return nil
+		},
+	}
+}
+
+func filePath(name, doc string, field func(*Config) *string) key {
+	k := text(name, doc, "the path of a file or folder", field, func(s string) error {
+		if s == "" {
+			return errors.New("is empty")
+		}
+		return nil
+	})
+	k.path = field
+	return k
+}
+
+func oneOf(name, doc string, field func(*Config) *string, values ...string) key {
+	return text(name, doc, strings.Join(values, ", "), field, func(s string) error {
+		if !slices.Contains(values, s) {
+			return errors.New("is not one of its values")
+		}
+		return nil
+	})
+}
+
+func address(name, doc string, field func(*Config) *string) key {
+	return text(name, doc, `an address such as ":636" or "127.0.0.1:636"`, field, func(s string) error {
+		_, port, err := net.SplitHostPort(s)
+		if err != nil {
+			return errors.New("is not an address and a port")
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return errors.New("has no port from 0 to 65535")
+		}
+		return nil
+	})
+}
+
+func size(name, doc string, field func(*Config) *Size, low, high Size) key {
+	return key{
+		name: name, doc: doc, want: fmt.Sprintf("a size from %v to %v, with its unit", low, high),
+		get: func(c *Config) string { return field(c).String() },
+		set: func(c *Config, s string) error {
+			var v Size
+			if v.UnmarshalText([]byte(s)) != nil {
+				return errors.New("is not a whole number with the unit B, KiB, MiB or GiB")
+			}
+			return assign(field(c), v, low, high)
+		},
+	}
+}
+
+func duration(name, doc string, field func(*Config) *Duration, low, high time.Duration) key {
+	return key{
+		name: name, doc: doc,
+		want: fmt.Sprintf("a duration from %v to %v, with its unit", Duration(low), Duration(high)),
+		get:  func(c *Config) string { return field(c).String() },
+		set: func(c *Config, s string) error {
+			var v Duration
+			if v.UnmarshalText([]byte(s)) != nil {
+				return errors.New("is not a number with a unit, such as 90s, 15m or 1h30m")
+			}
+			return assign(field(c), v, Duration(low), Duration(high))
+		},
+	}
+}
+
+func integer(name, doc string, field func(*Config) *int, low, high int) key {
+	return key{
+		name: name, doc: doc, want: fmt.Sprintf("a whole number from %d to %d", low, high),
+		get: func(c *Config) string { return strconv.Itoa(*field(c)) },
+		set: func(c *Config, s string) error {
+			v, err := strconv.Atoi(s)
+			if err != nil {
+				return errors.New("is not a whole number")
+			}
+			return assign(field(c), v, low, high)
+		},
+	}
+}
+
+func number(name, doc string, field func(*Config) *float64, low, high float64) key {
+	format := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+	return key{
+		name: name, doc: doc, want: fmt.Sprintf("a number from %s to %s", format(low), format(high)),
+		get: func(c *Config) string { return format(*field(c)) },
+		set: func(c *Config, s string) error {
+			v, err := strconv.ParseFloat(s, 64)
+			if err != nil {
+				return errors.New("is not a number")
+			}
+			return assign(field(c), v, low, high)
+		},
+	}
+}
+
+// assign refuses a value outside its bounds; NaN is outside all bounds.
+func assign[T int | float64 | Size | Duration](field *T, v, low, high T) error {
+	if !(v >= low && v <= high) {
+		return errors.New("is out of bounds")
+	}
+	*field = v
+	return nil
+}
+
+// maxSocketPath is what sun_path of unix(7) holds, less the final NUL.
+const maxSocketPath = 107
+
+func checkSocketPath(path string) error {
+	if len(path) > maxSocketPath {
+		return fmt.Errorf("%q has %d bytes, and a unix socket's path at most %d: choose a shorter one", path, len(path), maxSocketPath)
+	}
+	return nil
+}
