@@ -1,0 +1,68 @@
+// Package admin is what the command line can ask of dirgate, and how it asks
+// a running daemon.
+//
+// [Backend] is the set of operations. [Local] carries them out on an open
+// store; the daemon serves a Local on a unix socket with [Handler], and
+// [Client] is the same Backend from the other end. With no daemon the command
+// line opens the store and uses a Local itself.
+//
+// The socket is the authorisation: it is created with mode 0600, so only the
+// daemon's user and root reach it. Passwords and keys cross it in one
+// direction only, towards the daemon, when a domain is registered.
+package admin
+
+import (
+	"context"
+	"time"
+
+	"github.com/dirgate/dirgate/replicate"
+	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/identity"
+)
+
+// Backend is what can be asked.
+type Backend interface {
+	Domains(ctx context.Context) ([]store.Domain, error)
+	Domain(ctx context.Context, name string) (store.Domain, error)
+	Register(ctx context.Context, req RegisterRequest) (RegisterAnswer, error)
+	// User looks in the named domain; empty: in the only one.
+	User(ctx context.Context, domain, name string) (replicate.UserView, error)
+	// Changes lists changes with their present state.
+	Changes(ctx context.Context, q ChangeQuery) ([]identity.Entry, error)
+	// Change is one of them.
+	Change(ctx context.Context, seq identity.Seq) (identity.Entry, error)
+	// Records returns log records after a sequence number, oldest first. When
+	// there are none yet it waits for the first, at most for wait.
+	Records(ctx context.Context, after identity.Seq, limit int, wait time.Duration) ([]store.Record, error)
+	Retry(ctx context.Context, seq identity.Seq) error
+	Discard(ctx context.Context, seq identity.Seq, reason string) error
+}
+
+// RegisterRequest is `domain register`. The secrets are plain bytes here
+// because they must cross the socket; they become secret.Bytes on arrival.
+type RegisterRequest struct {
+	Domain         store.Domain `json:"domain"`
+	ImportPassword []byte       `json:"importPassword"`
+	APIKey         []byte       `json:"apiKey"`
+}
+
+// Wipe clears the secrets.
+func (r *RegisterRequest) Wipe() {
+	clear(r.ImportPassword)
+	clear(r.APIKey)
+}
+
+// RegisterAnswer says what was checked and stored.
+type RegisterAnswer struct {
+	Domain store.Domain      `json:"domain"`
+	Checks []replicate.Check `json:"checks"`
+}
+
+// ChangeQuery selects changes.
+type ChangeQuery struct {
+	Domain string            `json:"domain,omitempty"`
+	Status []identity.Status `json:"status,omitempty"`
+	After  identity.Seq      `json:"after,omitempty"`
+	Limit  int               `json:"limit,omitempty"`
+	Newest bool              `json:"newest,omitempty"`
+}

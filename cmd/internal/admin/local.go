@@ -1,0 +1,135 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dirgate/dirgate/replicate"
+	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/dirgate/dirgate/store/secret"
+)
+
+// Local carries out the operations on an open store.
+type Local struct {
+	Store *store.Store
+	// Connect builds the clients of a domain from its registration and
+	// credentials; they are used for one operation and closed.
+	Connect func(d store.Domain, importPassword, apiKey secret.Bytes) (*replicate.Peers, error)
+	// Peers gives the clients of a registered domain.
+	Peers func(domain string) (*replicate.Peers, error)
+	// Changed is told that a domain's registration changed; may be nil.
+	Changed func(domain string)
+	Now     func() time.Time
+}
+
+var _ Backend = (*Local)(nil)
+
+// Domains lists the registered domains.
+func (l *Local) Domains(context.Context) ([]store.Domain, error) { return l.Store.Domains() }
+
+// Domain returns one registration.
+func (l *Local) Domain(_ context.Context, name string) (store.Domain, error) {
+	return l.pick(name)
+}
+
+// Register checks a domain on both sides and stores it.
+func (l *Local) Register(ctx context.Context, req RegisterRequest) (RegisterAnswer, error) {
+	password, key := secret.New(req.ImportPassword), secret.New(req.APIKey)
+	req.Wipe()
+	defer password.Wipe()
+	defer key.Wipe()
+	peers, err := l.Connect(req.Domain, password, key)
+	if err != nil {
+		return RegisterAnswer{}, err
+	}
+	defer peers.AD.Close()
+	d, checks, err := replicate.Register(ctx, l.Store, replicate.Registration{
+		Domain:      req.Domain,
+		Credentials: map[string]secret.Bytes{store.CredImportPassword: password, store.CredAPIKey: key},
+	}, peers, l.Now())
+	if err != nil {
+		return RegisterAnswer{Checks: checks}, err
+	}
+	if l.Changed != nil {
+		l.Changed(d.Name)
+	}
+	return RegisterAnswer{Domain: d, Checks: checks}, nil
+}
+
+// pick finds a registration by name; empty means the only one.
+func (l *Local) pick(name string) (store.Domain, error) {
+	all, err := l.Store.Domains()
+	if err != nil {
+		return store.Domain{}, err
+	}
+	var names []string
+	for _, d := range all {
+		if strings.EqualFold(d.Name, name) || (name == "" && len(all) == 1) {
+			return d, nil
+		}
+		names = append(names, d.Name)
+	}
+	switch {
+	case len(all) == 0:
+		return store.Domain{}, errors.New("no domain is registered; run `dirgate domain register`")
+	case name == "":
+		return store.Domain{}, fmt.Errorf("several domains are registered; name one with --domain: %s", strings.Join(names, ", "))
+	}
+	return store.Domain{}, fmt.Errorf("domain %q is not registered; registered: %s", name, strings.Join(names, ", "))
+}
+
+// User shows one user.
+func (l *Local) User(ctx context.Context, domain, name string) (replicate.UserView, error) {
+	d, err := l.pick(domain)
+	if err != nil {
+		return replicate.UserView{}, err
+	}
+	peers, err := l.Peers(d.Name)
+	if err != nil {
+		return replicate.UserView{}, err
+	}
+	return replicate.Show(ctx, l.Store, d, peers, name)
+}
+
+// Changes lists changes.
+func (l *Local) Changes(_ context.Context, q ChangeQuery) ([]identity.Entry, error) {
+	return l.Store.List(store.ListOptions{Domain: q.Domain, Status: q.Status, After: q.After, Limit: q.Limit, Newest: q.Newest})
+}
+
+// Change returns one change.
+func (l *Local) Change(_ context.Context, seq identity.Seq) (identity.Entry, error) {
+	return l.Store.Entry(seq)
+}
+
+// Records returns log records, waiting for the first when there are none.
+func (l *Local) Records(ctx context.Context, after identity.Seq, limit int, wait time.Duration) ([]store.Record, error) {
+	woken, stop := l.Store.Watch()
+	defer stop()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		records, err := l.Store.Records(after, limit)
+		if err != nil || len(records) > 0 {
+			return records, err
+		}
+		select {
+		case <-woken:
+		case <-timer.C:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Retry makes a dead letter pending again.
+func (l *Local) Retry(ctx context.Context, seq identity.Seq) error { return l.Store.Retry(ctx, seq) }
+
+// Discard gives a change up.
+func (l *Local) Discard(ctx context.Context, seq identity.Seq, reason string) error {
+	return l.Store.Discard(ctx, seq, reason)
+}
