@@ -121,8 +121,8 @@ func TestParseErrors(t *testing.T) {
 		{"quoted NaN", "jumpcloud: {requests_per_second: \"NaN\"}\n", 1, "jumpcloud.requests_per_second", []string{"out of bounds", "from 0.1 to 1000"}},
 		{"address without port", "gateway: {ldaps: localhost}\n", 1, "gateway.ldaps", []string{`"localhost" is not an address and a port`}},
 		{"port too high", "metrics: {listen: \":70000\"}\n", 1, "metrics.listen", []string{"no port from 0 to 65535"}},
-		{"old TLS", "tls:\n  min_version: 1.1\n", 2, "tls.min_version", []string{`"1.1" is not one of its values`, "want 1.2, 1.3"}},
-		{"level", "log: {level: verbose}\n", 1, "log.level", []string{"want debug, info, warn, error"}},
+		{"old TLS", "tls:\n  min_version: 1.1\n", 2, "tls.min_version", []string{`"1.1" is not one of its values`, "want 1.2 or 1.3"}},
+		{"level", "log: {level: verbose}\n", 1, "log.level", []string{"want debug, info, warn or error"}},
 		{"empty path", "data_dir: \"\"\n", 1, "data_dir", []string{"is empty"}},
 		{"no value", "data_dir:\n", 1, "data_dir", []string{"has no value", "/var/lib/dirgate"}},
 		{"list", "data_dir: [a, b]\n", 1, "data_dir", []string{"got a list"}},
@@ -160,7 +160,7 @@ func TestParseErrors(t *testing.T) {
 func TestAllErrors(t *testing.T) {
 	_, err := parse(file, []byte("nope: 1\nlog:\n  level: loud\n"))
 	want := file + ":1: nope: unknown key\n" +
-		file + `:3: log.level: "loud" is not one of its values: want debug, info, warn, error`
+		file + `:3: log.level: "loud" is not one of its values: want debug, info, warn or error`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}

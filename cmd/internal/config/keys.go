@@ -98,7 +98,9 @@ func filePath(name, doc string, field func(*Config) *string) key {
 }
 
 func oneOf(name, doc string, field func(*Config) *string, values ...string) key {
-	return text(name, doc, strings.Join(values, ", "), field, func(s string) error {
+	last := len(values) - 1
+	want := strings.Join(values[:last], ", ") + " or " + values[last]
+	return text(name, doc, want, field, func(s string) error {
 		if !slices.Contains(values, s) {
 			return errors.New("is not one of its values")
 		}
