@@ -1,0 +1,217 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/dirgate/dirgate/store/secret"
+)
+
+// AppendIntent records that a change is about to be sent to the side it is
+// made on, and seals its password. Both are on disk when it returns the number
+// of the change; Seq and At of c are assigned. The caller keeps password, and
+// must not wipe it before AppendIntent has returned.
+func (s *Store) AppendIntent(ctx context.Context, c identity.Change, password secret.Bytes) (identity.Seq, error) {
+	if err := checkChange(&c); err != nil {
+		return 0, fmt.Errorf("append intent: %w", err)
+	}
+	var seq identity.Seq
+	err := s.submit(ctx, func(b *batch) error {
+		change := c
+		change.Seq, change.At = b.last+1, b.at
+		sealed, err := s.sealer.Seal(password, secretAAD(change))
+		if err != nil {
+			return err
+		}
+		e, err := b.record(identity.Entry{}, Record{Type: RecordIntent, Intent: &change})
+		if err != nil {
+			return err
+		}
+		seq = e.Seq
+		b.set(keySeq(prefixSecret, seq), sealed)
+		b.set(keyAccount(accountKey(e.Account.GUID, e.Account.DN), seq), nil)
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("append intent: %w", err)
+	}
+	return seq, nil
+}
+
+func checkChange(c *identity.Change) error {
+	c.Account.Domain = strings.ToLower(c.Account.Domain)
+	c.Actor = clip(c.Actor, maxReason)
+	switch {
+	case c.Direction != identity.Import && c.Direction != identity.Sync:
+		return fmt.Errorf("direction %q: want %s or %s", c.Direction, identity.Import, identity.Sync)
+	case c.Kind == "":
+		return errors.New("the change has no kind")
+	case c.Account.GUID.IsZero() && c.Account.DN == "":
+		return errors.New("the account has neither objectGUID nor DN")
+	case len(c.Account.DN) > maxName || len(c.Account.SAM) > maxName:
+		return fmt.Errorf("a name of the account is longer than %d bytes", maxName)
+	}
+	return checkName("domain", c.Account.Domain)
+}
+
+// checkName refuses what would not be unique as part of a key.
+func checkName(what, name string) error {
+	if name == "" || len(name) > 255 || strings.IndexByte(name, 0) >= 0 {
+		return fmt.Errorf("%s %q: want 1 to 255 bytes without NUL", what, name)
+	}
+	return nil
+}
+
+// Settle records how the side where the change was made answered.
+//
+// Accepted makes an unsettled change pending. In the same transaction older
+// pending and dead changes of the account in that direction are superseded
+// and their passwords deleted: they are no longer true. A change that is
+// accepted after a newer one was is superseded itself. Refused deletes the
+// password. Unknown leaves the change unsettled, with the reason.
+//
+// Settling again in the same way does nothing; in another way it is an error
+// that wraps [ErrState].
+func (s *Store) Settle(ctx context.Context, seq identity.Seq, outcome identity.Outcome, reason string) error {
+	types := map[identity.Outcome]RecordType{
+		identity.OutcomeAccepted: RecordAccepted, identity.OutcomeRefused: RecordRefused, identity.OutcomeUnknown: RecordUnknown,
+	}
+	record, ok := types[outcome]
+	if !ok {
+		return fmt.Errorf("settle change %d: outcome %q is not known", seq, outcome)
+	}
+	return s.transition(ctx, "settle", seq, func(b *batch, e identity.Entry) error {
+		if outcome == identity.OutcomeAccepted {
+			return b.accept(e, reason)
+		}
+		_, err := b.record(e, Record{Type: record, Reason: reason})
+		return err
+	})
+}
+
+// accept makes a change pending and keeps the rule that of each account and
+// direction only the newest accepted password is pending or dead.
+func (b *batch) accept(e identity.Entry, reason string) error {
+	key := keyNewest(e.Change)
+	var newest identity.Seq
+	var other identity.Entry
+	err := get(b.txn, key, &newest)
+	if err == nil {
+		other, err = getEntry(b.txn, newest)
+	} else if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("newest change of the account: %w", err)
+	}
+	accepted, err := b.record(e, Record{Type: RecordAccepted, Reason: reason})
+	if err != nil {
+		return err
+	}
+	switch {
+	case newest > e.Seq:
+		b.must(b.record(accepted, Record{Type: RecordSuperseded, By: newest}))
+		return nil
+	case isOpen(other.Status):
+		b.must(b.record(other, Record{Type: RecordSuperseded, By: e.Seq}))
+	}
+	b.setValue(key, e.Seq)
+	return nil
+}
+
+// BeginAttempt records that a pending change is about to be written to the
+// other side, and what was read there just before: the evidence by which an
+// attempt that ends without an answer is judged. It must not be empty. An
+// error that wraps [ErrState] means that the change is no longer pending: do
+// not write.
+func (s *Store) BeginAttempt(ctx context.Context, seq identity.Seq, evidence string) error {
+	if evidence == "" || len(evidence) > maxEvidence {
+		return fmt.Errorf("begin attempt of change %d: want evidence of 1 to %d bytes", seq, maxEvidence)
+	}
+	return s.record(ctx, "begin attempt of", seq, Record{Type: RecordAttempt, Evidence: evidence})
+}
+
+// MarkApplied records that the other side has the change, stores link (unless
+// nil) and deletes the password. Of a change that was superseded or discarded
+// meanwhile the log says so and the status stays. When the link conflicts
+// with another the error wraps [ErrLinkConflict] and nothing is recorded.
+func (s *Store) MarkApplied(ctx context.Context, seq identity.Seq, link *identity.Link) error {
+	return s.transition(ctx, "mark applied", seq, func(b *batch, e identity.Entry) error {
+		var linked identity.Link
+		var err error
+		if link != nil {
+			if linked, err = checkLink(b.txn, *link); err != nil {
+				return err
+			}
+		}
+		_, err = b.record(e, Record{Type: RecordApplied})
+		if err == nil && link != nil {
+			b.putLink(linked)
+		}
+		return err
+	})
+}
+
+// Defer records that an attempt ended without effect and when the next may
+// begin. The evidence is cleared: call it only when it is certain that the
+// write was not carried out, and [Store.Postpone] when none was sent.
+func (s *Store) Defer(ctx context.Context, seq identity.Seq, next time.Time, reason string) error {
+	return s.record(ctx, "defer", seq, Record{Type: RecordDeferred, NextTry: next.UTC().Round(0), Reason: reason})
+}
+
+// DeferUnknown records that an attempt was sent and not answered. The
+// evidence is kept for the next attempt to judge by.
+func (s *Store) DeferUnknown(ctx context.Context, seq identity.Seq, next time.Time, reason string) error {
+	return s.record(ctx, "defer", seq, Record{Type: RecordUnanswered, NextTry: next.UTC().Round(0), Reason: reason})
+}
+
+// Postpone records that a change could not even be sent now. It counts as an
+// attempt, and leaves the evidence of an earlier one as it is.
+func (s *Store) Postpone(ctx context.Context, seq identity.Seq, next time.Time, reason string) error {
+	return s.record(ctx, "postpone", seq, Record{Type: RecordPostponed, NextTry: next.UTC().Round(0), Reason: reason})
+}
+
+// MarkDead records that the other side refused the change for good. The
+// password is kept, for [Store.Retry].
+func (s *Store) MarkDead(ctx context.Context, seq identity.Seq, reason string) error {
+	return s.record(ctx, "mark dead", seq, Record{Type: RecordDead, Reason: reason})
+}
+
+// Retry makes a dead change pending again, and a pending one due now.
+func (s *Store) Retry(ctx context.Context, seq identity.Seq) error {
+	return s.record(ctx, "retry", seq, Record{Type: RecordRetried})
+}
+
+// Discard gives a change up and deletes its password. A superseded one is
+// given up already.
+func (s *Store) Discard(ctx context.Context, seq identity.Seq, reason string) error {
+	return s.record(ctx, "discard", seq, Record{Type: RecordDiscarded, Reason: reason})
+}
+
+// record appends one record about a change.
+func (s *Store) record(ctx context.Context, doing string, seq identity.Seq, r Record) error {
+	return s.transition(ctx, doing, seq, func(b *batch, e identity.Entry) error {
+		_, err := b.record(e, r)
+		return err
+	})
+}
+
+// transition has the appender do something to a change, and takes "no change"
+// for success.
+func (s *Store) transition(ctx context.Context, doing string, seq identity.Seq, do func(*batch, identity.Entry) error) error {
+	err := s.submit(ctx, func(b *batch) error {
+		e, err := getEntry(b.txn, seq)
+		if err != nil {
+			return err
+		}
+		return do(b, e)
+	})
+	if err != nil && !errors.Is(err, errSame) {
+		return fmt.Errorf("%s change %d: %w", doing, seq, err)
+	}
+	return nil
+}

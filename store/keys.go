@@ -1,0 +1,150 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"strings"
+
+	"github.com/dirgate/dirgate/store/identity"
+)
+
+// Keys of the database. Numbers are big-endian, so keys sort as numbers do.
+//
+//	key                              value
+//	meta/schema                      schema version, decimal
+//	log/ seq8                        Record: append-only, gapless from 1
+//	state/ seq8                      identity.Entry of the change that the intent seq began
+//	secret/ seq8                     sealed password of that change; deleted when it has no more use
+//	open/ status1 seq8               direction1, time8: changes that are unsettled, pending or dead
+//	account/ account17 seq8          nothing: the changes of an account, oldest first
+//	newest/ direction1 account17 domain   seq8 of the newest accepted password change
+//	link/ domain 00 guid16           identity.Link
+//	linkid/ jumpcloudID              domain 00 guid16 of the link of that JumpCloud user
+//	cursor/ name                     the caller's bytes
+//	domain/ domain                   Domain
+//	credential/ domain 00 name       sealed credential
+//
+// status1 is u, p or d; direction1 is i or s. account17 is 01 and the
+// objectGUID, or, when that is not known, 02 and the first 16 bytes of the
+// SHA-256 of the lower-cased DN. Domains are DNS names in lower case.
+//
+// Values that are ours begin with a version byte; the rest is JSON. Records
+// are a few hundred bytes and written once per sync, which costs a hundred
+// times more than the encoding; in return anyone can read them, and a field
+// can be added without a migration. Sealed values have their own version byte
+// (package secret).
+const (
+	keySchema        = "meta/schema"
+	prefixLog        = "log/"
+	prefixState      = "state/"
+	prefixSecret     = "secret/"
+	prefixOpen       = "open/"
+	prefixAccount    = "account/"
+	prefixNewest     = "newest/"
+	prefixLink       = "link/"
+	prefixLinkID     = "linkid/"
+	prefixCursor     = "cursor/"
+	prefixDomain     = "domain/"
+	prefixCredential = "credential/"
+)
+
+const seqSize = 8
+
+func keySeq(prefix string, seq identity.Seq) []byte {
+	key := make([]byte, 0, len(prefix)+seqSize)
+	return binary.BigEndian.AppendUint64(append(key, prefix...), uint64(seq))
+}
+
+// seqOf reads the sequence number that ends a key.
+func seqOf(key []byte) identity.Seq {
+	return identity.Seq(binary.BigEndian.Uint64(key[len(key)-seqSize:]))
+}
+
+func keyOpen(status identity.Status, seq identity.Seq) []byte {
+	return keySeq(prefixOpen+string(status[0]), seq)
+}
+
+// statusOfOpen undoes keyOpen.
+func statusOfOpen(key []byte) identity.Status {
+	switch key[len(prefixOpen)] {
+	case 'u':
+		return identity.StatusUnsettled
+	case 'p':
+		return identity.StatusPending
+	}
+	return identity.StatusDead
+}
+
+// isOpen reports whether a change of that status is kept under prefixOpen.
+func isOpen(s identity.Status) bool {
+	return s == identity.StatusUnsettled || s == identity.StatusPending || s == identity.StatusDead
+}
+
+func directionByte(d identity.Direction) byte {
+	if d == identity.Sync {
+		return 's'
+	}
+	return 'i'
+}
+
+func directionOf(b byte) identity.Direction {
+	if b == 's' {
+		return identity.Sync
+	}
+	return identity.Import
+}
+
+func accountKey(guid identity.GUID, dn string) []byte {
+	if !guid.IsZero() {
+		return append([]byte{1}, guid[:]...)
+	}
+	sum := sha256.Sum256([]byte(strings.ToLower(dn)))
+	return append([]byte{2}, sum[:16]...)
+}
+
+func keyAccount(account []byte, seq identity.Seq) []byte {
+	return keySeq(prefixAccount+string(account), seq)
+}
+
+func keyNewest(c identity.Change) []byte {
+	key := append([]byte(prefixNewest), directionByte(c.Direction))
+	key = append(key, accountKey(c.Account.GUID, c.Account.DN)...)
+	return append(key, c.Account.Domain...)
+}
+
+func linkName(domain string, guid identity.GUID) []byte {
+	return append(append([]byte(domain), 0), guid[:]...)
+}
+
+func keyLink(domain string, guid identity.GUID) []byte {
+	return append([]byte(prefixLink), linkName(domain, guid)...)
+}
+
+func keyCredential(domain, name string) []byte {
+	return []byte(prefixCredential + domain + "\x00" + name)
+}
+
+// field appends a value with its length, so that two lists of fields are
+// never the same bytes.
+func field(b []byte, value string) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(value)))
+	return append(b, value...)
+}
+
+// secretAAD binds a sealed password to the change it belongs to.
+func secretAAD(c identity.Change) []byte {
+	b := field(nil, "password of a change")
+	b = binary.BigEndian.AppendUint64(b, uint64(c.Seq))
+	b = field(b, string(c.Direction))
+	b = field(b, c.Account.Domain)
+	b = field(b, c.Account.GUID.String())
+	if c.Account.GUID.IsZero() {
+		b = field(b, c.Account.DN)
+	}
+	return b
+}
+
+// credentialAAD binds a sealed credential to its domain and use.
+func credentialAAD(domain, name string) []byte {
+	return field(field(field(nil, "credential of a domain"), domain), name)
+}

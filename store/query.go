@@ -1,0 +1,185 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/dirgate/dirgate/store/secret"
+)
+
+// maxPage bounds every list, so that no caller holds the whole log in memory.
+const maxPage = 1000
+
+func pageSize(limit int) int {
+	if limit <= 0 {
+		return 100
+	}
+	return min(limit, maxPage)
+}
+
+// Entry returns a change with its present state; the error wraps ErrNotFound
+// when seq is not that of an intent.
+func (s *Store) Entry(seq identity.Seq) (e identity.Entry, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		e, err = getEntry(txn, seq)
+		return err
+	})
+	return e, err
+}
+
+// Pending returns pending changes in the order of their numbers, those after
+// a number only; fewer than limit (at most 1000) means that there are no
+// more. An account has at most one pending password of a direction.
+func (s *Store) Pending(d identity.Direction, limit int, after identity.Seq) ([]identity.Entry, error) {
+	return s.openEntries(listKey{identity.StatusPending, d}, pageSize(limit), after)
+}
+
+// Unsettled returns the oldest unsettled changes of both directions.
+func (s *Store) Unsettled(limit int) ([]identity.Entry, error) {
+	limit = pageSize(limit)
+	imports, err := s.openEntries(listKey{identity.StatusUnsettled, identity.Import}, limit, 0)
+	if err != nil {
+		return nil, err
+	}
+	syncs, err := s.openEntries(listKey{identity.StatusUnsettled, identity.Sync}, limit, 0)
+	if err != nil {
+		return nil, err
+	}
+	all := append(imports, syncs...)
+	slices.SortFunc(all, func(a, b identity.Entry) int { return openItem{seq: a.Seq}.compare(b.Seq) })
+	return all[:min(limit, len(all))], nil
+}
+
+// openEntries reads the entries of a work list. The list may have moved on in
+// between, so each entry's own status decides.
+func (s *Store) openEntries(key listKey, limit int, after identity.Seq) (entries []identity.Entry, err error) {
+	for len(entries) < limit {
+		seqs := s.work.after(key, after, limit-len(entries))
+		if len(seqs) == 0 {
+			return entries, s.view(func(*badger.Txn) error { return nil })
+		}
+		after = seqs[len(seqs)-1]
+		err := s.view(func(txn *badger.Txn) error {
+			for _, seq := range seqs {
+				e, err := getEntry(txn, seq)
+				if err != nil {
+					return err
+				}
+				if e.Status == key.status {
+					entries = append(entries, e)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return entries, nil
+}
+
+// ListOptions selects changes.
+type ListOptions struct {
+	After   identity.Seq      // begin behind this one; zero: at the end where the list begins
+	Limit   int               // zero means 100; at most 1000
+	Status  []identity.Status // any of these; none means all
+	Account *identity.GUID    // of this account only
+	Domain  string            // of this domain only
+	Newest  bool              // newest first, instead of oldest first
+}
+
+// List returns changes with their present state.
+func (s *Store) List(o ListOptions) (entries []identity.Entry, err error) {
+	prefix := []byte(prefixState)
+	if o.Account != nil {
+		prefix = append([]byte(prefixAccount), accountKey(*o.Account, "")...)
+	}
+	var start []byte
+	switch {
+	case o.After != 0 && o.Newest:
+		start = keySeq(string(prefix), o.After-1)
+	case o.After != 0:
+		start = keySeq(string(prefix), o.After+1)
+	}
+	limit := pageSize(o.Limit)
+	err = s.view(func(txn *badger.Txn) error {
+		return scan(txn, prefix, start, o.Newest, func(item *badger.Item) (bool, error) {
+			e, err := getEntry(txn, seqOf(item.Key()))
+			if err != nil {
+				return false, err
+			}
+			if o.match(e) {
+				entries = append(entries, e)
+			}
+			return len(entries) < limit, nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list changes: %w", err)
+	}
+	return entries, nil
+}
+
+func (o ListOptions) match(e identity.Entry) bool {
+	return (len(o.Status) == 0 || slices.Contains(o.Status, e.Status)) &&
+		(o.Domain == "" || strings.EqualFold(o.Domain, e.Account.Domain))
+}
+
+// Records returns records of the log with numbers greater than after, in
+// order; limit zero means 100, and at most 1000 are returned.
+func (s *Store) Records(after identity.Seq, limit int) (records []Record, err error) {
+	limit = pageSize(limit)
+	err = s.view(func(txn *badger.Txn) error {
+		return scan(txn, []byte(prefixLog), keySeq(prefixLog, after+1), false, func(item *badger.Item) (bool, error) {
+			var r Record
+			if err := item.Value(func(value []byte) error { return decode(value, &r) }); err != nil {
+				return false, fmt.Errorf("record %d: %w", seqOf(item.Key()), err)
+			}
+			if want := after + identity.Seq(len(records)) + 1; r.Seq != want {
+				return false, fmt.Errorf("record %d is missing: %w", want, ErrCorrupt)
+			}
+			records = append(records, r)
+			return len(records) < limit, nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	return records, nil
+}
+
+// Secret opens the password of a change; the caller wipes it. The error wraps
+// [ErrNotFound] when the change has none (any more), and the errors of package
+// secret when it cannot be opened.
+func (s *Store) Secret(seq identity.Seq, opener *secret.Opener) (secret.Bytes, error) {
+	var sealed []byte
+	var e identity.Entry
+	err := s.view(func(txn *badger.Txn) (err error) {
+		if e, err = getEntry(txn, seq); err != nil {
+			return err
+		}
+		sealed, err = getBytes(txn, keySeq(prefixSecret, seq))
+		return err
+	})
+	if err != nil {
+		return secret.Bytes{}, fmt.Errorf("password of change %d: %w", seq, err)
+	}
+	password, err := opener.Open(sealed, secretAAD(e.Change))
+	if err != nil {
+		return secret.Bytes{}, fmt.Errorf("password of change %d: %w", seq, err)
+	}
+	return password, nil
+}
+
+// getValue is what LinkByGUID and Domain share.
+func (s *Store) getValue(what string, key []byte, v any) error {
+	err := s.view(func(txn *badger.Txn) error { return get(txn, key, v) })
+	if errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("%s: %w", what, ErrNotFound)
+	}
+	return err
+}

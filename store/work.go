@@ -1,0 +1,202 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dirgate/dirgate/store/identity"
+)
+
+// work is what there is to do: the open changes by status and direction. It
+// mirrors the keys below prefixOpen, which are read once, at Open: a scan of
+// them would step over a tombstone for every change that was ever done.
+// It takes 32 bytes for an open change, and nothing for others.
+type work struct {
+	mu    sync.RWMutex
+	last  identity.Seq           // of the log; guarded by mu
+	lists map[listKey][]openItem // by seq; guarded by mu
+}
+
+type listKey struct {
+	status    identity.Status
+	direction identity.Direction
+}
+
+type openItem struct {
+	seq identity.Seq
+	at  time.Time // of the intent
+}
+
+// move is a change of status.
+type move struct {
+	from, to  identity.Status
+	direction identity.Direction
+	item      openItem
+}
+
+func encodeOpen(e identity.Entry) []byte {
+	return binary.BigEndian.AppendUint64([]byte{directionByte(e.Direction)}, uint64(e.At.UnixNano()))
+}
+
+// loadWork reads where the log ends and what is open.
+func (s *Store) loadWork() error {
+	s.work.lists = make(map[listKey][]openItem)
+	return s.db.View(func(txn *badger.Txn) error {
+		err := scan(txn, []byte(prefixLog), nil, true, func(item *badger.Item) (bool, error) {
+			s.work.last = seqOf(item.Key())
+			return false, nil
+		})
+		if err != nil {
+			return fmt.Errorf("find the end of the log: %w", err)
+		}
+		return scan(txn, []byte(prefixOpen), nil, false, func(item *badger.Item) (bool, error) {
+			return true, item.Value(func(value []byte) error {
+				if len(item.Key()) != len(prefixOpen)+1+seqSize || len(value) != 9 {
+					return fmt.Errorf("index of open changes: %w", ErrCorrupt)
+				}
+				key := listKey{statusOfOpen(item.Key()), directionOf(value[0])}
+				at := time.Unix(0, int64(binary.BigEndian.Uint64(value[1:]))).UTC()
+				s.work.lists[key] = append(s.work.lists[key], openItem{seqOf(item.Key()), at})
+				return nil
+			})
+		})
+	})
+}
+
+func (w *work) lastSeq() identity.Seq {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.last
+}
+
+func (i openItem) compare(seq identity.Seq) int {
+	if i.seq < seq {
+		return -1
+	}
+	if i.seq > seq {
+		return 1
+	}
+	return 0
+}
+
+// apply takes over what a batch committed.
+func (w *work) apply(last identity.Seq, moves []move) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = last
+	for _, m := range moves {
+		if isOpen(m.from) {
+			key := listKey{m.from, m.direction}
+			list := w.lists[key]
+			if i, found := slices.BinarySearchFunc(list, m.item.seq, openItem.compare); found {
+				w.lists[key] = slices.Delete(list, i, i+1)
+			}
+		}
+		if isOpen(m.to) {
+			key := listKey{m.to, m.direction}
+			list := w.lists[key]
+			if i, found := slices.BinarySearchFunc(list, m.item.seq, openItem.compare); !found {
+				w.lists[key] = slices.Insert(list, i, m.item)
+			}
+		}
+	}
+}
+
+// after returns up to limit sequence numbers greater than seq, in order.
+func (w *work) after(key listKey, seq identity.Seq, limit int) []identity.Seq {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	list := w.lists[key]
+	i, _ := slices.BinarySearchFunc(list, seq+1, openItem.compare)
+	list = list[i:]
+	seqs := make([]identity.Seq, 0, min(limit, len(list)))
+	for _, item := range list[:min(limit, len(list))] {
+		seqs = append(seqs, item.seq)
+	}
+	return seqs
+}
+
+// Stats says how much there is to do.
+type Stats struct {
+	Pending, Unsettled, Dead map[identity.Direction]int
+	// OldestPending is when the oldest pending change was made; a direction
+	// without any is missing.
+	OldestPending map[identity.Direction]time.Time
+	// LastSeq is the last record of the log.
+	LastSeq identity.Seq
+}
+
+// Stats is answered from memory.
+func (s *Store) Stats() (Stats, error) {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	if s.closed {
+		return Stats{}, ErrClosed
+	}
+	return s.work.stats(), nil
+}
+
+func (w *work) stats() Stats {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	stats := Stats{
+		Pending:       make(map[identity.Direction]int),
+		Unsettled:     make(map[identity.Direction]int),
+		Dead:          make(map[identity.Direction]int),
+		OldestPending: make(map[identity.Direction]time.Time),
+		LastSeq:       w.last,
+	}
+	counts := map[identity.Status]map[identity.Direction]int{
+		identity.StatusPending: stats.Pending, identity.StatusUnsettled: stats.Unsettled, identity.StatusDead: stats.Dead,
+	}
+	for key, list := range w.lists {
+		if len(list) == 0 {
+			continue
+		}
+		counts[key.status][key.direction] = len(list)
+		if key.status == identity.StatusPending {
+			stats.OldestPending[key.direction] = list[0].at
+		}
+	}
+	return stats
+}
+
+// watchers are woken after every commit.
+type watchers struct {
+	mu    sync.Mutex
+	chans map[chan struct{}]bool // guarded by mu
+}
+
+// Watch returns a channel that receives after a commit. It holds one wake-up,
+// so several commits may be one; what happened is found by looking. Look once
+// after calling Watch, before waiting. The caller must call cancel.
+func (s *Store) Watch() (woken <-chan struct{}, cancel func()) {
+	ch := make(chan struct{}, 1)
+	w := &s.watchers
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.chans == nil {
+		w.chans = make(map[chan struct{}]bool)
+	}
+	w.chans[ch] = true
+	return ch, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.chans, ch)
+	}
+}
+
+func (w *watchers) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for ch := range w.chans {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
