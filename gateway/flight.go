@@ -11,7 +11,11 @@ import (
 // answered for good. The client loop adds, the answer loop takes.
 type flight struct {
 	mu      sync.Mutex
-	pending map[int32]request
+	pending map[int32]request // guarded by mu
+	// landing counts final answers that are being passed on. Their message IDs
+	// are free already, because the client may use one again as soon as it has
+	// the answer; but nothing may overtake them. Guarded by mu.
+	landing int
 	// landed has a value whenever pending shrank since the client loop last
 	// looked; the client loop is the only receiver.
 	landed chan struct{}
@@ -57,18 +61,26 @@ func (f *flight) addOwn(r request) int32 {
 	}
 }
 
-// find looks a request up and, when msg ends it, takes it out.
+// find looks up the request that a message of the DC answers. When the
+// message is the final one its ID is free from here on, and the caller owes
+// a call of landedOne once it has passed the message on.
 func (f *flight) find(id int32, final bool) (request, bool) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	r, ok := f.pending[id]
 	if ok && final {
 		delete(f.pending, id)
-	}
-	f.mu.Unlock()
-	if ok && final {
-		f.signal()
+		f.landing++
 	}
 	return r, ok
+}
+
+// landedOne says that a final answer was passed on.
+func (f *flight) landedOne() {
+	f.mu.Lock()
+	f.landing--
+	f.mu.Unlock()
+	f.signal()
 }
 
 // remove takes a request out that will not be answered: abandoned, or given
@@ -95,10 +107,11 @@ func (f *flight) has(id int32) bool {
 	return used
 }
 
+// len counts the requests whose answer has not been passed on.
 func (f *flight) len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.pending)
+	return len(f.pending) + f.landing
 }
 
 func (f *flight) signal() {

@@ -145,6 +145,9 @@ func (s *session) answer(up *upstream, msg ldapwire.Message) error {
 	}
 	final := msg.Op.IsFinalResponse()
 	r, known := s.flight.find(msg.ID, final)
+	if known && final {
+		defer s.flight.landedOne()
+	}
 	if known && r.answer != nil {
 		select {
 		case r.answer <- slices.Clone(msg.Raw):
