@@ -1,0 +1,147 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/dirgate/dirgate/store/secret"
+)
+
+// childDir, in the environment of the test binary, makes it a process that
+// appends to the store there until it is killed.
+const childDir = "DIRGATE_STORE_TEST_CHILD"
+
+func childMain() {
+	root := os.Getenv(childDir)
+	if root == "" {
+		return
+	}
+	if err := childAppend(root); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// childAppend prints the number and the account of every intent when it was
+// acknowledged, and "settled" with the number when its settlement was.
+func childAppend(root string) error {
+	sealer, err := secret.OpenSealer(filepath.Join(root, "keys"))
+	if err != nil {
+		return err
+	}
+	st, err := Open(Options{Dir: filepath.Join(root, "log"), Sealer: sealer, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	var group sync.WaitGroup
+	var out sync.Mutex
+	say := func(format string, args ...any) {
+		out.Lock()
+		defer out.Unlock()
+		fmt.Printf(format+"\n", args...)
+	}
+	for i := range byte(8) {
+		group.Go(func() {
+			for n := 0; ; n++ {
+				password := secret.New(fmt.Appendf(nil, "password %d", i))
+				seq, err := st.AppendIntent(context.Background(), change(i), password)
+				if err != nil {
+					return
+				}
+				say("intent %d %d", seq, i)
+				if n%2 == 0 {
+					if st.Settle(context.Background(), seq, identity.OutcomeAccepted, "") == nil {
+						say("settled %d %d", seq, i)
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
+	return nil
+}
+
+// TestL3_KilledWhileAppending kills a process in the middle of its appends,
+// several times on the same store, and looks for everything that it was told
+// is on disk. It proves nothing about power: for that see SyncWrites.
+func TestL3_KilledWhileAppending(t *testing.T) {
+	f := newStore(t)
+	ok(t, f.Close())
+	f.Store = nil
+	root := t.TempDir()
+	f.dir = filepath.Join(root, "log")
+	ok(t, os.Symlink(f.keys.dir, filepath.Join(root, "keys")))
+
+	intents, settled := make(map[identity.Seq]byte), make(map[identity.Seq]bool)
+	for _, lines := range []int{1, 40, 150} {
+		runChild(t, root, lines, func(kind string, seq identity.Seq, account byte) {
+			if kind == "intent" {
+				intents[seq] = account
+			} else {
+				settled[seq] = true
+			}
+		})
+	}
+	f.reopen(t)
+	f.check(t)
+	for seq, account := range intents {
+		e, err := f.Entry(seq)
+		if err != nil || e.Account.GUID != guid(account) {
+			t.Fatalf("acknowledged intent %d of account %d: %+v, %v", seq, account, e, err)
+		}
+		if settled[seq] && e.Status == identity.StatusUnsettled {
+			t.Errorf("change %d is unsettled, and its settlement was acknowledged", seq)
+		}
+		if !isOpen(e.Status) {
+			continue
+		}
+		password, err := f.Secret(seq, f.opener)
+		if want := fmt.Sprintf("password %d", account); err != nil || string(password.Expose()) != want {
+			t.Errorf("password of change %d: %v", seq, err)
+		}
+	}
+	t.Logf("%d acknowledged intents and %d settlements, all found", len(intents), len(settled))
+}
+
+// runChild starts the child, kills it after so many lines, and reports all
+// lines, those that it wrote before it died included.
+func runChild(t *testing.T, root string, lines int, report func(kind string, seq identity.Seq, account byte)) {
+	t.Helper()
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
+	child.Env = append(os.Environ(), childDir+"="+root)
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	ok(t, err)
+	ok(t, child.Start())
+	r := bufio.NewReader(out)
+	for n := 1; ; n++ {
+		line, err := r.ReadString('\n')
+		if err == io.EOF {
+			break // a line without its end was not said
+		}
+		ok(t, err)
+		var kind string
+		var seq identity.Seq
+		var account byte
+		if _, err := fmt.Sscanf(line, "%s %d %d", &kind, &seq, &account); err != nil {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		report(kind, seq, account)
+		if n == lines {
+			ok(t, child.Process.Kill())
+		}
+	}
+	if err := child.Wait(); err == nil || child.ProcessState.Exited() {
+		t.Fatalf("the child ended by itself: %v", child.ProcessState)
+	}
+}

@@ -1,0 +1,191 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/dirgate/dirgate/store/secret"
+)
+
+// TestL1_StatesAreTheSumOfTheLog makes random histories and checks that
+// replaying the log alone gives every state key, that secrets are where they
+// should be and nowhere else, and that the index and the memory of open
+// changes agree with the states, before and after opening again.
+func TestL1_StatesAreTheSumOfTheLog(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			f := newStore(t)
+			r := rand.New(rand.NewPCG(seed, 1))
+			for range 250 {
+				f.randomStep(t, r)
+			}
+			before := f.check(t)
+			f.reopen(t)
+			if after := f.check(t); !slices.Equal(before, after) {
+				t.Errorf("states changed when the store was opened again:\n%v\n%v", before, after)
+			}
+		})
+	}
+}
+
+func (f *fixture) randomStep(t *testing.T, r *rand.Rand) {
+	ctx := t.Context()
+	stats, err := f.Stats()
+	ok(t, err)
+	seq := identity.Seq(r.Uint64N(uint64(stats.LastSeq)+1)) + 1
+	steps := []func() error{
+		func() error { f.intend(t, byte(r.IntN(4)+1), "pw"); return nil },
+		func() error { f.intend(t, byte(r.IntN(4)+1), "pw"); return nil },
+		func() error { return f.Settle(ctx, seq, identity.OutcomeAccepted, "") },
+		func() error { return f.Settle(ctx, seq, identity.OutcomeAccepted, "") },
+		func() error { return f.Settle(ctx, seq, identity.OutcomeRefused, "52e") },
+		func() error { return f.Settle(ctx, seq, identity.OutcomeUnknown, "cut") },
+		func() error { return f.BeginAttempt(ctx, seq, "date") },
+		func() error { return f.BeginAttempt(ctx, seq, "date") },
+		func() error { return f.MarkApplied(ctx, seq, nil) },
+		func() error { return f.Defer(ctx, seq, start, "busy") },
+		func() error { return f.DeferUnknown(ctx, seq, start, "eof") },
+		func() error { return f.Postpone(ctx, seq, start, "down") },
+		func() error { return f.MarkDead(ctx, seq, "short") },
+		func() error { return f.Retry(ctx, seq) },
+		func() error { return f.Discard(ctx, seq, "no") },
+	}
+	if err := steps[r.IntN(len(steps))](); err != nil && !errors.Is(err, ErrState) && !errors.Is(err, ErrNotFound) {
+		t.Fatal(err)
+	}
+}
+
+// check compares everything that is derived with the log, and returns the
+// states as text.
+func (f *fixture) check(t *testing.T) (states []string) {
+	t.Helper()
+	replayed := f.replay(t)
+	open := make(map[listKey]int)
+	pending := make(map[identity.GUID]int)
+	ok(t, f.view(func(txn *badger.Txn) error {
+		return scan(txn, []byte(prefixState), nil, false, func(item *badger.Item) (bool, error) {
+			e, err := getEntry(txn, seqOf(item.Key()))
+			ok(t, err)
+			got, want := asJSON(t, e), asJSON(t, replayed[e.Seq])
+			if got != want {
+				t.Errorf("state  %s\nreplay %s", got, want)
+			}
+			states = append(states, got)
+			delete(replayed, e.Seq)
+			if _, err := getBytes(txn, keySeq(prefixSecret, e.Seq)); (err == nil) != isOpen(e.Status) {
+				t.Errorf("secret of change %d, which is %s: %v", e.Seq, e.Status, err)
+			}
+			if isOpen(e.Status) {
+				open[listKey{e.Status, e.Direction}]++
+				if _, err := getBytes(txn, keyOpen(e.Status, e.Seq)); err != nil {
+					t.Errorf("index of change %d, which is %s: %v", e.Seq, e.Status, err)
+				}
+			}
+			if e.Status == identity.StatusPending || e.Status == identity.StatusDead {
+				pending[e.Account.GUID]++
+			}
+			return true, nil
+		})
+	}))
+	if len(replayed) > 0 {
+		t.Errorf("changes in the log without a state: %v", replayed)
+	}
+	for account, n := range pending {
+		if n > 1 {
+			t.Errorf("P2: account %v has %d passwords that are pending or dead", account, n)
+		}
+	}
+	f.checkLists(t, open)
+	return states
+}
+
+func (f *fixture) checkLists(t *testing.T, open map[listKey]int) {
+	t.Helper()
+	stats, err := f.Stats()
+	ok(t, err)
+	for status, counts := range map[identity.Status]map[identity.Direction]int{
+		identity.StatusUnsettled: stats.Unsettled, identity.StatusPending: stats.Pending, identity.StatusDead: stats.Dead,
+	} {
+		if got, want := counts[identity.Import], open[listKey{status, identity.Import}]; got != want {
+			t.Errorf("%d %s in memory, %d on disk", got, status, want)
+		}
+	}
+	keys := 0
+	ok(t, f.view(func(txn *badger.Txn) error {
+		return scan(txn, []byte(prefixOpen), nil, false, func(*badger.Item) (bool, error) { keys++; return true, nil })
+	}))
+	want := 0
+	for _, n := range open {
+		want += n
+	}
+	if keys != want {
+		t.Errorf("%d keys in the index of open changes, want %d", keys, want)
+	}
+}
+
+// replay builds the states from the log alone, and checks that it has no gap.
+func (f *fixture) replay(t *testing.T) map[identity.Seq]identity.Entry {
+	t.Helper()
+	states := make(map[identity.Seq]identity.Entry)
+	var after identity.Seq
+	for {
+		records, err := f.Records(after, 100)
+		ok(t, err)
+		for _, r := range records {
+			after++
+			if r.Seq != after {
+				t.Fatalf("record %d follows %d", r.Seq, after-1)
+			}
+			e, err := next(states[r.Change], r)
+			if err != nil {
+				t.Fatalf("replay of record %d: %v", r.Seq, err)
+			}
+			states[r.Change] = e
+		}
+		if len(records) < 100 {
+			break
+		}
+	}
+	stats, err := f.Stats()
+	ok(t, err)
+	if stats.LastSeq != after {
+		t.Errorf("last sequence number %d, the log ends at %d", stats.LastSeq, after)
+	}
+	return states
+}
+
+func asJSON(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	ok(t, err)
+	return string(text)
+}
+
+func TestRecordsFindsAGap(t *testing.T) {
+	f := newStore(t)
+	f.pend(t, 1, "one")
+	f.pend(t, 2, "two")
+	ok(t, f.db.Update(func(txn *badger.Txn) error { return txn.Delete(keySeq(prefixLog, 3)) }))
+	if records, err := f.Records(0, 10); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a log without its third record read as %d records, %v", len(records), err)
+	}
+}
+
+func TestSubmitCancelled(t *testing.T) {
+	f := newStore(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := f.AppendIntent(ctx, change(1), secret.New([]byte("pw"))); !errors.Is(err, context.Canceled) {
+		t.Errorf("append in a cancelled context: %v", err)
+	}
+	if stats, _ := f.Stats(); stats.LastSeq != 0 {
+		t.Errorf("it was written all the same: last number %d", stats.LastSeq)
+	}
+}
