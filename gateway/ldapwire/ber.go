@@ -214,13 +214,22 @@ func (c *cursor) end() error {
 	return c.err
 }
 
-// countAll checks that b is a sequence of elements of one tag, and counts them.
-func countAll(b []byte, tag byte) (int, error) {
+// skip checks the elements of rest, which is unrecognised, and fails with them.
+func (c *cursor) skip(rest []byte) {
+	if len(rest) == 0 {
+		return
+	}
+	in := cursor{b: rest}
+	if err := in.finish(); err != nil {
+		c.fail(err)
+	}
+}
+
+// checkAll checks that b is a sequence of elements of one tag.
+func checkAll(b []byte, tag byte) error {
 	c := cursor{b: b}
-	n := 0
 	for c.more() {
 		c.expect(tag)
-		n++
 	}
-	return n, c.err
+	return c.err
 }

@@ -90,7 +90,7 @@ func FrameSize(b []byte, max int) (n int, err error) {
 // DefaultMaxDepth, also the meaning of 0). It looks into constructed elements
 // only, so values are opaque, and uses constant space. Errors: ErrMalformed,
 // ErrTooDeep.
-func CheckDepth(frame []byte, maxDepth int) error {
+func CheckDepth(frame []byte, maxDepth int) (err error) {
 	if uint64(len(frame)) > math.MaxUint32 {
 		return ErrTooLarge
 	}
@@ -105,8 +105,10 @@ func CheckDepth(frame []byte, maxDepth int) error {
 			depth--
 			end = int(ends[depth])
 		}
-		tag, size, length, err := header(frame[pos:end])
-		if err != nil {
+		tag, size, length := frame[pos], 2, uint32(0)
+		if end-pos >= 2 && frame[pos+1] < 0x80 && tag&tagNumberMask != tagNumberMask {
+			length = uint32(frame[pos+1])
+		} else if tag, size, length, err = header(frame[pos:end]); err != nil {
 			return err
 		}
 		if size == 0 || uint64(length) > uint64(end-pos-size) {

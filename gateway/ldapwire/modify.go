@@ -5,24 +5,31 @@ import "fmt"
 // Values iterates over the values of an attribute, without copying. It prints
 // without them. A copy of a Values iterates by itself.
 type Values struct {
-	c cursor
-	n int
+	b []byte // checked: OCTET STRINGs only
 }
 
-// Len returns how many values there are, whatever was read of them.
-func (v Values) Len() int { return v.n }
+// Len returns how many values are left to read. It counts them.
+func (v Values) Len() int {
+	n := 0
+	for _, ok := v.Next(); ok; _, ok = v.Next() {
+		n++
+	}
+	return n
+}
 
 // Next returns the next value.
 func (v *Values) Next() (value []byte, ok bool) {
-	if !v.c.more() {
+	if len(v.b) == 0 {
 		return nil, false
 	}
-	value = v.c.octets()
-	return value, v.c.err == nil
+	c := cursor{b: v.b}
+	_, value = c.element()
+	v.b = c.b
+	return value, c.err == nil
 }
 
 // Format writes the number of values, for every verb.
-func (v Values) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%d values", v.n) }
+func (v Values) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%d values", v.Len()) }
 
 // An Attribute is a PartialAttribute (RFC 4511 section 4.1.7).
 type Attribute struct {
@@ -32,24 +39,29 @@ type Attribute struct {
 
 // Format writes type and number of values, for every verb.
 func (a Attribute) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "%q: %d values", a.Type, a.Values.n)
+	_, _ = fmt.Fprintf(f, "%q: %d values", a.Type, a.Values.Len())
 }
 
-// attribute reads the SEQUENCE of type and SET of values, and checks all of it.
-func (c *cursor) attribute() Attribute {
-	in := cursor{b: c.expect(tagSequence), err: c.err}
-	a := Attribute{Type: in.octets()}
-	a.Values.c.b = in.expect(tagSet)
-	n, err := countAll(a.Values.c.b, tagOctets)
-	a.Values.n = n
-	if err != nil {
-		in.fail(err)
+// attribute reads the SEQUENCE of type and SET of values, but looks neither at
+// the values nor behind the SET.
+func (c *cursor) attribute() (a Attribute, rest []byte) {
+	in := cursor{b: c.expect(tagSequence)}
+	a.Type = in.octets()
+	a.Values.b = in.expect(tagSet)
+	if in.err != nil {
+		c.fail(in.err)
+		return Attribute{}, nil
 	}
-	if err := in.finish(); err != nil {
+	return a, in.b
+}
+
+// checkAttribute reads what attribute does, and checks all of it.
+func (c *cursor) checkAttribute() {
+	a, rest := c.attribute()
+	if err := checkAll(a.Values.b, tagOctets); err != nil {
 		c.fail(err)
-		return Attribute{}
 	}
-	return a
+	c.skip(rest)
 }
 
 // A ModOp is what a Modification does (RFC 4511 section 4.6, RFC 4525). Others
@@ -88,18 +100,31 @@ type Modification struct {
 
 // Format writes operation, type and number of values, for every verb.
 func (m Modification) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "%s %q: %d values", m.Op, m.Type, m.Values.n)
+	_, _ = fmt.Fprintf(f, "%s %q: %d values", m.Op, m.Type, m.Values.Len())
 }
 
+// modification reads the SEQUENCE of operation and attribute, but no deeper
+// than attribute does.
 func (c *cursor) modification() Modification {
-	in := cursor{b: c.expect(tagSequence), err: c.err}
+	in := cursor{b: c.expect(tagSequence)}
 	op := ModOp(in.number(tagEnumerated))
-	a := in.attribute()
-	if err := in.finish(); err != nil {
-		c.fail(err)
+	a, _ := in.attribute()
+	if in.err != nil {
+		c.fail(in.err)
 		return Modification{}
 	}
 	return Modification{Op: op, Type: a.Type, Values: a.Values}
+}
+
+// checkModification reads what modification does, and checks all of it.
+func (c *cursor) checkModification() {
+	in := cursor{b: c.expect(tagSequence)}
+	in.number(tagEnumerated)
+	in.checkAttribute()
+	if in.err != nil {
+		c.fail(in.err)
+	}
+	c.skip(in.b)
 }
 
 // A ModifyRequest is a Modify (RFC 4511 section 4.6), checked as a whole when
@@ -107,7 +132,7 @@ func (c *cursor) modification() Modification {
 // by itself.
 type ModifyRequest struct {
 	DN   []byte
-	list cursor
+	list []byte // checked; what is left to read
 	n    int
 }
 
@@ -115,11 +140,13 @@ type ModifyRequest struct {
 func ParseModifyRequest(body []byte) (ModifyRequest, error) {
 	c := cursor{b: body}
 	m := ModifyRequest{DN: c.octets()}
-	m.list.b = c.expect(tagSequence)
-	for check := m.list; check.more(); m.n++ {
-		if check.modification(); check.err != nil {
-			c.fail(check.err)
-		}
+	m.list = c.expect(tagSequence)
+	check := cursor{b: m.list}
+	for ; check.more(); m.n++ {
+		check.checkModification()
+	}
+	if check.err != nil {
+		c.fail(check.err)
 	}
 	if err := c.finish(); err != nil {
 		return ModifyRequest{}, fmt.Errorf("parse modify request: %w", err)
@@ -132,11 +159,13 @@ func (m ModifyRequest) Len() int { return m.n }
 
 // Next returns the next modification.
 func (m *ModifyRequest) Next() (Modification, bool) {
-	if !m.list.more() {
+	if len(m.list) == 0 {
 		return Modification{}, false
 	}
-	mod := m.list.modification()
-	return mod, m.list.err == nil
+	c := cursor{b: m.list}
+	mod := c.modification()
+	m.list = c.b
+	return mod, c.err == nil
 }
 
 // Format writes the DN and the number of modifications, for every verb.
@@ -146,25 +175,27 @@ func (m ModifyRequest) Format(f fmt.State, _ rune) {
 
 // attributeList iterates over attributes, checked as a whole beforehand.
 type attributeList struct {
-	c cursor
+	b []byte // what is left to read
 	n int
 }
 
 func newAttributeList(b []byte) (attributeList, error) {
-	l := attributeList{c: cursor{b: b}}
-	check := l.c
+	l := attributeList{b: b}
+	check := cursor{b: b}
 	for ; check.more(); l.n++ {
-		check.attribute()
+		check.checkAttribute()
 	}
 	return l, check.err
 }
 
 func (l *attributeList) next() (Attribute, bool) {
-	if !l.c.more() {
+	if len(l.b) == 0 {
 		return Attribute{}, false
 	}
-	a := l.c.attribute()
-	return a, l.c.err == nil
+	c := cursor{b: l.b}
+	a, _ := c.attribute()
+	l.b = c.b
+	return a, c.err == nil
 }
 
 // An AddRequest is an Add (RFC 4511 section 4.7), checked as a whole when it is

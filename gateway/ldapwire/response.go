@@ -11,12 +11,8 @@ type Result struct {
 	Referral   []byte // contents of the referral field; nil if absent
 }
 
-// URIs iterates over the referral's URIs.
-func (r Result) URIs() Values {
-	// parseResult checked them.
-	n, _ := countAll(r.Referral, tagOctets)
-	return Values{c: cursor{b: r.Referral}, n: n}
-}
+// URIs iterates over the referral's URIs, which were checked with the result.
+func (r Result) URIs() Values { return Values{r.Referral} }
 
 // ParseResult decodes the LDAPResult of any response that has one: all final
 // responses. What follows it is skipped.
@@ -37,7 +33,7 @@ func parseResult(body []byte) (Result, cursor) {
 	}
 	if referral, ok := c.optional(tagReferral); ok {
 		r.Referral = referral
-		if _, err := countAll(referral, tagOctets); err != nil {
+		if err := checkAll(referral, tagOctets); err != nil {
 			c.fail(err)
 		}
 	}
@@ -107,9 +103,8 @@ func ParseIntermediateResponse(body []byte) (IntermediateResponse, error) {
 // ParseSearchReference decodes a SearchResultReference into its URIs (RFC 4511
 // section 4.5.3).
 func ParseSearchReference(body []byte) (Values, error) {
-	n, err := countAll(body, tagOctets)
-	if err != nil {
+	if err := checkAll(body, tagOctets); err != nil {
 		return Values{}, fmt.Errorf("parse search reference: %w", err)
 	}
-	return Values{c: cursor{b: body}, n: n}, nil
+	return Values{body}, nil
 }

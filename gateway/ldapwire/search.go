@@ -39,12 +39,10 @@ func ParseSearchRequest(body []byte) (SearchRequest, error) {
 		c.fail(errTag)
 	}
 	s.Filter = before[:len(before)-len(c.b)]
-	s.Attributes.c.b = c.expect(tagSequence)
-	n, err := countAll(s.Attributes.c.b, tagOctets)
-	if err != nil {
+	s.Attributes.b = c.expect(tagSequence)
+	if err := checkAll(s.Attributes.b, tagOctets); err != nil {
 		c.fail(err)
 	}
-	s.Attributes.n = n
 	if err := c.finish(); err != nil {
 		return SearchRequest{}, fmt.Errorf("parse search request: %w", err)
 	}
@@ -54,5 +52,5 @@ func ParseSearchRequest(body []byte) (SearchRequest, error) {
 // Format writes base, scope and sizes, for every verb.
 func (s SearchRequest) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "search %q: scope %d, filter of %d bytes, %d attributes",
-		s.BaseDN, s.Scope, len(s.Filter), s.Attributes.n)
+		s.BaseDN, s.Scope, len(s.Filter), s.Attributes.Len())
 }
