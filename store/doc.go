@@ -26,7 +26,11 @@
 // # Guarantees
 //
 // When a method that writes has returned nil, what it wrote is on disk:
-// SyncWrites is on and the directory is synced too. When it returns the error
+// SyncWrites is on (msync of the write-ahead log) and the directory is synced
+// too, for Badger does not do that when it makes a new log file. That is the
+// cost of an append: 0.8 ms with one writer, 0.17 to 0.23 ms each with 32,
+// who share a sync by 15 (BenchmarkAppendIntent, 2 cores, ext4 on a virtual
+// disk). When it returns the error
 // of its context, nothing was written. After a kill or a power cut the store
 // holds every acknowledged write, and of others all or nothing.
 //

@@ -2,6 +2,7 @@ package secret
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdh"
@@ -133,7 +134,7 @@ func publicKeys(dir string) ([]epochKey, error) {
 		}
 		keys = append(keys, key)
 	}
-	slices.SortFunc(keys, func(a, b epochKey) int { return int(int64(a.epoch) - int64(b.epoch)) })
+	slices.SortFunc(keys, func(a, b epochKey) int { return cmp.Compare(a.epoch, b.epoch) })
 	return keys, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -133,8 +134,12 @@ func readKeyFile(f *os.File) ([]byte, error) {
 	for n < len(text) {
 		m, err := f.Read(text[n:])
 		n += m
-		if err != nil {
+		if err == io.EOF {
 			break
+		}
+		if err != nil {
+			clear(text)
+			return nil, err
 		}
 	}
 	if n == len(text) {
