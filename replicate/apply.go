@@ -169,7 +169,12 @@ func (e *Engine) applied(ctx context.Context, j job, link *identity.Link) error 
 	// The write has happened: its record must not fall to a shutdown.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	if err := e.cfg.Store.MarkApplied(ctx, j.entry.Seq, link); err != nil {
+	err := e.cfg.Store.MarkApplied(ctx, j.entry.Seq, link)
+	if errors.Is(err, store.ErrLinkConflict) {
+		// Another AD account was paired with this user meanwhile.
+		return e.cfg.Store.MarkDead(ctx, j.entry.Seq, err.Error())
+	}
+	if err != nil {
 		return err
 	}
 	e.cfg.Metrics.action(identity.Import, j.decision.Verb, "done")
@@ -222,7 +227,7 @@ func (e *Engine) later(ctx context.Context, j job, doing string, err error) erro
 	j.log.Warn("password change put off",
 		"doing", doing, "err", err, "retry_at", next)
 	e.cfg.Metrics.action(identity.Import, plan.SetPassword, "deferred")
-	return e.cfg.Store.Defer(ctx, j.entry.Seq, next, doing+": "+err.Error())
+	return e.cfg.Store.Postpone(ctx, j.entry.Seq, next, doing+": "+err.Error())
 }
 
 func (e *Engine) wait(entry identity.Entry, err error) time.Duration {

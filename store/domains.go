@@ -59,6 +59,7 @@ type JumpCloudRegistration struct {
 	OrgID    string   `json:"orgID,omitempty"`
 	ADID     string   `json:"adID,omitempty"` // JumpCloud's id of the AD object
 	AgentIDs []string `json:"agentIDs,omitempty"`
+	CAPEM    []byte   `json:"caPEM,omitempty"` // certificates that URL's is checked against; none: the system's
 }
 
 // PutDomain stores a registration and seals the credentials given, in one
