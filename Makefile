@@ -1,0 +1,50 @@
+# make            build bin/dirgate
+# make dev        run everything in one process, with simulators; ARGS="--json" passes flags
+# make test       every test, with the race detector; TESTARGS="-run X ./gateway" narrows it
+# make e2e        the whole-program tests only
+# make ci         what CI runs: checks, a short fuzz of each target, then make test
+# make fuzz       every fuzz target for FUZZTIME each
+# make bench      every Go benchmark; BENCHARGS="-count 5" passes flags
+# make clean      remove what make made
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+FUZZTIME  ?= 30s
+ARGS      ?=
+TESTARGS  ?=
+BENCHARGS ?=
+
+.PHONY: build dev test e2e ci check fuzz bench clean
+.DEFAULT_GOAL := build
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/dirgate ./cmd/dirgate
+
+# The lines that dev prints to try use the tools of ldap-utils.
+dev: build
+	@CI= testenv/scripts/need.sh "Without it, the ldapsearch lines that dev prints do not work here." ldapsearch:ldap-utils
+	exec bin/dirgate dev $(ARGS)
+
+test:
+	testenv/scripts/test.sh $(TESTARGS)
+
+e2e:
+	testenv/scripts/test.sh -count=1 -v ./testenv/e2e/... $(TESTARGS)
+
+check:
+	testenv/scripts/check.sh
+
+# The tests come last, so that the output ends with their result.
+ci:
+	$(MAKE) build
+	$(MAKE) check
+	$(MAKE) fuzz FUZZTIME=5s
+	$(MAKE) test
+
+fuzz:
+	testenv/scripts/fuzz.sh $(FUZZTIME)
+
+bench:
+	testenv/scripts/bench.sh $(BENCHARGS)
+
+clean:
+	rm -rf bin dist

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Usage: test.sh [GO TEST ARGUMENTS]
+#
+# Installs what the tests can use and runs them all, or those named.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+PATH=$PATH:/usr/sbin:/sbin # samba
+
+testenv/scripts/need.sh "Without it, tests against a real Active Directory domain controller are SKIPPED." \
+	samba:samba,samba-ad-dc samba-tool:samba,samba-ad-dc,python3-samba \
+	/usr/share/samba/setup/provision.ldif:samba-ad-provision \
+	/usr/lib/"$(uname -m)"-linux-gnu/samba/ldb/samba_dsdb.so:samba-dsdb-modules,samba-vfs-modules \
+	ldbmodify:ldb-tools
+testenv/scripts/need.sh "Without it, tests with real LDAP clients are SKIPPED." \
+	ldapsearch:ldap-utils python:ldap3:python3-ldap3
+testenv/scripts/need.sh "Without a C compiler the tests run WITHOUT the race detector." \
+	gcc:gcc,libc6-dev
+
+race=-race
+command -v gcc >/dev/null || race=
+[ $# -gt 0 ] || set -- ./...
+exec go test $race -p 2 -timeout 20m "$@"
