@@ -185,10 +185,9 @@ func (rd *Reader) wantedSize(need int) int {
 	case have == 0, have > keptBuffer && unread == 0:
 		return initialBuffer
 	case unread == have:
-		// Full of one message: double, but not beyond its end.
+		// Full of one message: double, but not beyond its end. So a buffer above
+		// keptBuffer holds nothing else, and is empty after it.
 		return max(min(2*have, need), have+1)
-	case have > keptBuffer && max(need, unread) < keptBuffer:
-		return keptBuffer
 	case have < keptBuffer && rd.filled:
 		return keptBuffer
 	}
