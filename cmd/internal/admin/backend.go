@@ -34,6 +34,8 @@ type Backend interface {
 	// Records returns log records after a sequence number, oldest first. When
 	// there are none yet it waits for the first, at most for wait.
 	Records(ctx context.Context, after identity.Seq, limit int, wait time.Duration) ([]store.Record, error)
+	// LastSeq is the end of the log.
+	LastSeq(ctx context.Context) (identity.Seq, error)
 	Retry(ctx context.Context, seq identity.Seq) error
 	Discard(ctx context.Context, seq identity.Seq, reason string) error
 }

@@ -121,6 +121,11 @@ func (c *Client) Records(ctx context.Context, after identity.Seq, limit int, wai
 	return call[[]store.Record](ctx, c, pathRecords, recordsQuery{After: after, Limit: limit, Wait: wait})
 }
 
+// LastSeq is the number of the last record.
+func (c *Client) LastSeq(ctx context.Context) (identity.Seq, error) {
+	return call[identity.Seq](ctx, c, pathLast, nothing{})
+}
+
 // Retry makes a dead letter pending again.
 func (c *Client) Retry(ctx context.Context, seq identity.Seq) error {
 	_, err := call[nothing](ctx, c, pathRetry, onSeq{Seq: seq})

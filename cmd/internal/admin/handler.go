@@ -21,6 +21,7 @@ const (
 	pathChanges  = "/v1/changes"
 	pathChange   = "/v1/change"
 	pathRecords  = "/v1/records"
+	pathLast     = "/v1/records/last"
 	pathRetry    = "/v1/change/retry"
 	pathDiscard  = "/v1/change/discard"
 )
@@ -68,6 +69,7 @@ func Handler(b Backend) http.Handler {
 	serve(mux, pathRecords, func(ctx context.Context, q recordsQuery) ([]store.Record, error) {
 		return b.Records(ctx, q.After, q.Limit, min(q.Wait, longestWait))
 	})
+	serve(mux, pathLast, func(ctx context.Context, _ nothing) (identity.Seq, error) { return b.LastSeq(ctx) })
 	serve(mux, pathRetry, func(ctx context.Context, q onSeq) (nothing, error) { return nothing{}, b.Retry(ctx, q.Seq) })
 	serve(mux, pathDiscard, func(ctx context.Context, q onSeq) (nothing, error) { return nothing{}, b.Discard(ctx, q.Seq, q.Reason) })
 	return mux

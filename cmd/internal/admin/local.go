@@ -38,6 +38,9 @@ func (l *Local) Domain(_ context.Context, name string) (store.Domain, error) {
 
 // Register checks a domain on both sides and stores it.
 func (l *Local) Register(ctx context.Context, req RegisterRequest) (RegisterAnswer, error) {
+	if err := l.onlyDomain(req.Domain.Name); err != nil {
+		return RegisterAnswer{}, err
+	}
 	password, key := secret.New(req.ImportPassword), secret.New(req.APIKey)
 	req.Wipe()
 	defer password.Wipe()
@@ -58,6 +61,21 @@ func (l *Local) Register(ctx context.Context, req RegisterRequest) (RegisterAnsw
 		l.Changed(d.Name)
 	}
 	return RegisterAnswer{Domain: d, Checks: checks}, nil
+}
+
+// onlyDomain refuses a second domain: the gateway of this version serves one,
+// and one that is registered and not served would be worse.
+func (l *Local) onlyDomain(name string) error {
+	all, err := l.Store.Domains()
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		if !strings.EqualFold(d.Name, name) {
+			return fmt.Errorf("domain %s is registered already, and this version serves one domain", d.Name)
+		}
+	}
+	return nil
 }
 
 // pick finds a registration by name; empty means the only one.
@@ -124,6 +142,12 @@ func (l *Local) Records(ctx context.Context, after identity.Seq, limit int, wait
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// LastSeq is the number of the last record.
+func (l *Local) LastSeq(context.Context) (identity.Seq, error) {
+	stats, err := l.Store.Stats()
+	return stats.LastSeq, err
 }
 
 // Retry makes a dead letter pending again.

@@ -1,0 +1,314 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dirgate/dirgate/certs"
+	"github.com/dirgate/dirgate/certs/certstest"
+	"github.com/dirgate/dirgate/store/secret"
+	"github.com/dirgate/dirgate/testenv/jcsim"
+	"github.com/go-ldap/ldap/v3"
+	"go.uber.org/goleak"
+)
+
+// program is the built binary.
+var program string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "dirgate-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "dirgate")
+	build := exec.Command("go", "build", "-o", program, "github.com/dirgate/dirgate/cmd/dirgate")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		return 1
+	}
+	code := m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return code
+}
+
+// soon is how long JumpCloud may take to have a password: the contract's 5 s.
+const soon = 5 * time.Second
+
+// patience bounds waits for what has no promised time.
+const patience = 30 * time.Second
+
+// transcript keeps everything that a process or command printed, for the
+// canary test.
+type transcript struct {
+	mu  sync.Mutex
+	buf bytes.Buffer // guarded by mu
+}
+
+func (t *transcript) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.buf.Write(b)
+}
+
+func (t *transcript) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.buf.String()
+}
+
+// installation is a folder made by `dirgate init`, and what was said there.
+type installation struct {
+	t      *testing.T
+	dir    string
+	config string
+	ca     string
+	output transcript // of all commands and of the daemon
+
+	daemon      *exec.Cmd
+	exited      chan error
+	ldaps       string // host:port
+	metricsAddr string
+}
+
+func newInstallation(t *testing.T) *installation {
+	t.Helper()
+	in := &installation{t: t, dir: filepath.Join(t.TempDir(), "etc")}
+	in.config = filepath.Join(in.dir, "dirgate.yaml")
+	in.ca = filepath.Join(in.dir, "ca.crt")
+	in.must("init", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
+	return in
+}
+
+// cli runs a command of the binary on this installation.
+func (in *installation) cli(args ...string) (string, error) {
+	in.t.Helper()
+	cmd := exec.CommandContext(in.t.Context(), program, append([]string{"--config", in.config}, args...)...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, &in.output), io.MultiWriter(&errs, &in.output)
+	if err := cmd.Run(); err != nil {
+		return out.String() + errs.String(), fmt.Errorf("dirgate %s: %w\n%s%s", strings.Join(args, " "), err, out.String(), errs.String())
+	}
+	return out.String(), nil
+}
+
+func (in *installation) must(args ...string) string {
+	in.t.Helper()
+	out, err := in.cli(args...)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	return out
+}
+
+var (
+	sayLDAPS   = regexp.MustCompile(` ldaps=(\S+)`)
+	sayMetrics = regexp.MustCompile(` metrics=(\S+)`)
+)
+
+// serve starts the daemon and waits until it serves.
+func (in *installation) serve(args ...string) {
+	in.t.Helper()
+	cmd := exec.Command(program, append([]string{"--config", in.config, "--log-level", "debug", "serve"}, args...)...)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		in.t.Fatal(err)
+	}
+	serving := make(chan string, 1)
+	exited := make(chan error, 1)
+	go func() {
+		lines := bufio.NewScanner(io.TeeReader(stderr, &in.output))
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), "msg=serving") {
+				serving <- lines.Text()
+			}
+		}
+		_, _ = io.Copy(io.Discard, stderr)
+		exited <- cmd.Wait()
+	}()
+	in.daemon, in.exited = cmd, exited
+	in.t.Cleanup(func() { in.stop(syscall.SIGKILL) })
+	select {
+	case line := <-serving:
+		in.ldaps = sayLDAPS.FindStringSubmatch(line)[1]
+		in.metricsAddr = sayMetrics.FindStringSubmatch(line)[1]
+	case err := <-exited:
+		in.daemon = nil
+		in.t.Fatalf("the daemon ended: %v\n%s", err, in.output.String())
+	case <-time.After(patience):
+		in.t.Fatalf("the daemon does not serve\n%s", in.output.String())
+	}
+}
+
+// stop ends the daemon, waits, and returns how it ended.
+func (in *installation) stop(sig syscall.Signal) error {
+	if in.daemon == nil {
+		return nil
+	}
+	_ = in.daemon.Process.Signal(sig)
+	in.daemon = nil
+	select {
+	case err := <-in.exited:
+		return err
+	case <-time.After(patience):
+		return errors.New("the daemon does not end")
+	}
+}
+
+func (in *installation) url() string { return "ldaps://" + in.ldaps }
+
+func (in *installation) metrics() string {
+	in.t.Helper()
+	return in.get("/metrics")
+}
+
+func (in *installation) get(path string) string {
+	in.t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get("http://" + in.metricsAddr + path)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// secretFile writes a secret where a command reads it.
+func (in *installation) secretFile(name string, content []byte) string {
+	in.t.Helper()
+	path := filepath.Join(in.t.TempDir(), name)
+	if err := os.WriteFile(path, append(bytes.Clone(content), '\n'), 0o600); err != nil {
+		in.t.Fatal(err)
+	}
+	return path
+}
+
+// ldapTool runs one of ldap-utils or a script, trusting the given CA alone.
+func (in *installation) ldapTool(ca, stdin, name string, args ...string) (string, error) {
+	in.t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		in.t.Skipf("SKIPPED: %s is not installed (Debian: ldap-utils, python3-ldap3)", name)
+	}
+	cmd := exec.CommandContext(in.t.Context(), name, args...)
+	cmd.Env = append(os.Environ(), "LDAPTLS_CACERT="+ca, "LDAPTLS_REQCERT=demand", "LDAPRC=", "LDAPCONF=/dev/null")
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%s: %w\n%s", name, err, out)
+	}
+	return string(out), err
+}
+
+// cloud is the JumpCloud simulator with a CA that a registration can name.
+type cloud struct {
+	*jcsim.Server
+	ca *certstest.CA
+}
+
+func newCloud(t *testing.T) cloud {
+	t.Helper()
+	ca := certstest.New(t)
+	s, err := jcsim.Start(jcsim.Config{TLS: ca.Server("127.0.0.1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error("close simulator:", err)
+		}
+	})
+	return cloud{s, ca}
+}
+
+func (c cloud) add(t *testing.T, name, mail string) string {
+	t.Helper()
+	id, err := c.AddUser(jcsim.User{Username: name, Email: mail, FirstName: "Given", LastName: "Sur", LDAPBound: true,
+		Password: secret.New([]byte("Before.JumpCloud1"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// accepts asks JumpCloud's LDAP whether a password is the user's.
+func (c cloud) accepts(t *testing.T, name, password string) bool {
+	t.Helper()
+	conn, err := ldap.DialURL(c.LDAPURL(), ldap.DialWithTLSConfig(c.ca.Client("127.0.0.1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	err = conn.Bind("uid="+name+",ou=Users,o="+c.OrgID()+",dc=jumpcloud,dc=com", password)
+	if err != nil && !ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials) {
+		t.Fatal("bind at JumpCloud's LDAP:", err)
+	}
+	return err == nil
+}
+
+// wantAccepted waits until JumpCloud has a password.
+func (c cloud) wantAccepted(t *testing.T, within time.Duration, name, password string) {
+	t.Helper()
+	eventually(t, within, "JumpCloud accepts the new password of "+name, func() bool { return c.accepts(t, name, password) })
+}
+
+// eventually polls another process for something that must become true.
+func eventually(t *testing.T, within time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for until := time.Now().Add(within); ; time.Sleep(50 * time.Millisecond) {
+		if ok() {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("not within %s: %s", within, what)
+		}
+	}
+}
+
+// conn is a connection to the gateway by a third client library.
+func (in *installation) conn() *ldap.Conn {
+	in.t.Helper()
+	pem, err := os.ReadFile(in.ca)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	conf, err := certs.Client(pem, "localhost")
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	c, err := ldap.DialURL(in.url(), ldap.DialWithTLSConfig(conf))
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	c.SetTimeout(patience)
+	in.t.Cleanup(func() { _ = c.Close() })
+	return c
+}

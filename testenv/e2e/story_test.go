@@ -1,0 +1,254 @@
+package e2e
+
+import (
+	"encoding/base64"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/dirgate/dirgate/gateway/ldapwire"
+	"github.com/dirgate/dirgate/testenv/samba"
+	"github.com/go-ldap/ldap/v3"
+)
+
+// world is a registered domain with one user on both sides.
+type world struct {
+	*installation
+	dc    *samba.DC
+	cloud cloud
+	dn    string // of alice
+	id    string // of alice in JumpCloud
+}
+
+const before = "Start.Pass1"
+
+// newWorld sets everything up the way an administrator does: init, domain
+// register, with no daemon running.
+func newWorld(t *testing.T, opts ...samba.Option) *world {
+	t.Helper()
+	dc := samba.Start(t, opts...)
+	w := &world{installation: newInstallation(t), dc: dc, cloud: newCloud(t)}
+	w.dn = dc.AddUser(t, "alice", []byte(before))
+	w.id = w.cloud.add(t, "alice", "alice@"+dc.Domain)
+	w.must(w.registerArgs()...)
+	return w
+}
+
+const servicePassword = "Svc.Secret-77"
+
+func (w *world) registerArgs() []string {
+	w.t.Helper()
+	svc := "svc-dirgate@" + w.dc.Domain
+	if !slices.Contains(strings.Fields(w.dc.Tool(w.t, "user", "list")), "svc-dirgate") {
+		w.dc.AddServiceAccount(w.t, "svc-dirgate", []byte(servicePassword))
+	}
+	jumpcloudCA := w.secretFile("jc.pem", w.cloud.ca.PEM())
+	return []string{"domain", "register", w.dc.Domain, "--dc", w.dc.URL, "--ca-file", w.dc.CAFile,
+		"--import-account", svc, "--import-password-file", w.secretFile("pw", []byte(servicePassword)),
+		"--jumpcloud-url", w.cloud.URL(), "--jumpcloud-ca-file", jumpcloudCA,
+		"--api-key-file", w.secretFile("key", w.cloud.APIKey().Expose())}
+}
+
+func ldifPassword(tb testing.TB, password string) string {
+	tb.Helper()
+	b, err := ldapwire.AppendUnicodePwd(nil, []byte(password))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+func (w *world) changeByLDIF(from, to string) string {
+	return fmt.Sprintf("dn: %s\nchangetype: modify\ndelete: unicodePwd\nunicodePwd:: %s\n-\nadd: unicodePwd\nunicodePwd:: %s\n-\n",
+		w.dn, ldifPassword(w.t, from), ldifPassword(w.t, to))
+}
+
+// TestStory is the whole path: an application's bind and search, and two
+// password changes by two kinds of client, from the gateway to JumpCloud.
+func TestStory(t *testing.T) {
+	w := newWorld(t)
+	w.serve()
+
+	t.Run("search through the gateway equals search at the DC", func(t *testing.T) {
+		for _, args := range [][]string{
+			{"-s", "sub", "-b", w.dc.BaseDN, "(objectClass=*)", "*", "+"},
+			{"-s", "base", "-b", "", "defaultNamingContext", "supportedControl", "dnsHostName"},
+			{"-E", "pr=50/noprompt", "-b", w.dc.BaseDN, "(objectClass=top)", "cn", "objectGUID"},
+			{"-b", "OU=Nowhere," + w.dc.BaseDN, "cn"},
+		} {
+			common := []string{"-x", "-LLL", "-o", "ldif-wrap=no", "-D", "alice@" + w.dc.Domain, "-w", before}
+			direct, derr := w.ldapTool(w.dc.CAFile, "", "ldapsearch", append(append(common, "-H", w.dc.URL), args...)...)
+			through, terr := w.ldapTool(w.ca, "", "ldapsearch", append(append(common, "-H", w.url()), args...)...)
+			if direct != through || fmt.Sprint(derr) != fmt.Sprint(terr) {
+				t.Errorf("%q: %d bytes directly (%v), %d bytes through the gateway (%v)", args, len(direct), derr, len(through), terr)
+			}
+			if len(direct) == 0 {
+				t.Errorf("%q: nothing was found", args)
+			}
+		}
+	})
+
+	const second, third = "Second-Pässwörd2", "Third€Pass3"
+	t.Run("ldapmodify changes the password everywhere", func(t *testing.T) {
+		if _, err := w.ldapTool(w.ca, w.changeByLDIF(before, second), "ldapmodify", "-x", "-H", w.url(), "-D", w.dn, "-w", before); err != nil {
+			t.Fatal(err)
+		}
+		w.cloud.wantAccepted(t, soon, "alice", second)
+		if w.cloud.accepts(t, "alice", "Before.JumpCloud1") {
+			t.Error("JumpCloud still accepts the old password")
+		}
+	})
+	t.Run("python ldap3 changes the password everywhere", func(t *testing.T) {
+		script, err := os.ReadFile("testdata/change_password.py")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Debian's packages belong to Debian's interpreter.
+		const python = "/usr/bin/python3"
+		if err := exec.Command(python, "-c", "import ldap3").Run(); err != nil {
+			t.Fatalf("%s has no ldap3 (Debian: python3-ldap3): %v", python, err)
+		}
+		if _, err := w.ldapTool(w.ca, string(script), python, "-", w.url(), w.ca, w.dn, second, third); err != nil {
+			t.Fatal(err)
+		}
+		w.cloud.wantAccepted(t, soon, "alice", third)
+		if w.cloud.accepts(t, "alice", second) {
+			t.Error("JumpCloud still accepts the second password")
+		}
+	})
+	t.Run("an administrator's reset arrives", func(t *testing.T) {
+		c := w.conn()
+		if err := c.Bind(w.dc.AdminUPN, string(w.dc.AdminPassword.Expose())); err != nil {
+			t.Fatal(err)
+		}
+		value, _ := ldapwire.AppendUnicodePwd(nil, []byte("Fourth-Pass4"))
+		req := ldap.NewModifyRequest(w.dn, nil)
+		req.Replace("unicodePwd", []string{string(value)})
+		if err := c.Modify(req); err != nil {
+			t.Fatal(err)
+		}
+		w.cloud.wantAccepted(t, soon, "alice", "Fourth-Pass4")
+	})
+	t.Run("the command line tells the story", func(t *testing.T) {
+		show := w.must("user", "show", "alice")
+		for _, want := range []string{"alice@" + w.dc.Domain, w.id, "Active", "linked since", "password-reset", "applied"} {
+			if !strings.Contains(show, want) {
+				t.Errorf("user show lacks %q:\n%s", want, show)
+			}
+		}
+		list := w.must("changelog", "list", "--status", "applied")
+		if n := strings.Count(list, "applied"); n != 3 {
+			t.Errorf("%d applied changes, want 3:\n%s", n, list)
+		}
+		if tail := w.must("changelog", "tail", "--after", "0", "--no-follow"); !strings.Contains(tail, "intent") || !strings.Contains(tail, "accepted") {
+			t.Errorf("changelog tail lacks records:\n%s", tail)
+		}
+		if domains := w.must("domain", "list"); !strings.Contains(domains, w.dc.Domain) {
+			t.Errorf("domain list lacks the domain:\n%s", domains)
+		}
+		if ready := w.get("/readyz"); !strings.Contains(ready, "ok") {
+			t.Errorf("/readyz says %s", ready)
+		}
+		metrics := w.metrics()
+		for _, want := range []string{
+			`dirgate_capture_total{kind="password-change",outcome="accepted"} 2`,
+			`dirgate_capture_total{kind="password-reset",outcome="accepted"} 1`,
+			`dirgate_changelog_pending{direction="import"} 0`,
+			`dirgate_deadletters{direction="import"} 0`,
+			`dirgate_replicate_lag_seconds_count{direction="import"} 3`,
+			`dirgate_dc_up{dc="` + w.dc.URL + `"} 1`,
+		} {
+			if !strings.Contains(metrics, want) {
+				t.Errorf("metrics lack %s", want)
+			}
+		}
+	})
+	t.Run("a graceful stop", func(t *testing.T) {
+		if err := w.stop(syscall.SIGTERM); err != nil {
+			t.Errorf("the daemon ended with %v\n%s", err, w.output.String())
+		}
+	})
+	t.Run("without a daemon the store is read directly", func(t *testing.T) {
+		out, err := w.cli("changelog", "list")
+		if err != nil || !strings.Contains(out, "applied") {
+			t.Errorf("got %v\n%s", err, out)
+		}
+	})
+}
+
+// TestErrors: what a client and an administrator are told.
+func TestErrors(t *testing.T) {
+	w := newWorld(t)
+	w.serve()
+	t.Run("a wrong password gets AD's own answer", func(t *testing.T) {
+		direct, err := w.dc.Dial(patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer direct.Close()
+		for _, name := range []string{w.dn, "alice@" + w.dc.Domain, `CORP\alice`, "nobody@" + w.dc.Domain} {
+			want, got := direct.Bind(name, "wrong"), w.conn().Bind(name, "wrong")
+			if got == nil || want == nil || got.Error() != want.Error() {
+				t.Errorf("%s: got %v, want %v", name, got, want)
+			}
+			if !strings.Contains(got.Error(), "data 52e") {
+				t.Errorf("%s: %v lacks the sub-code", name, got)
+			}
+		}
+	})
+	t.Run("a refused change is AD's own answer and is not replicated", func(t *testing.T) {
+		out, err := w.ldapTool(w.ca, w.changeByLDIF(before, "short"), "ldapmodify", "-x", "-H", w.url(), "-D", w.dn, "-w", before)
+		if err == nil || !strings.Contains(out, "0000052D") {
+			t.Errorf("got %v, want AD's policy error", err)
+		}
+		if list := w.must("changelog", "list"); !strings.Contains(list, "refused") {
+			t.Errorf("the refusal is not in the change log:\n%s", list)
+		}
+	})
+	t.Run("a DC that is gone", func(t *testing.T) {
+		w.dc.Stop(t)
+		err := w.conn().Bind(w.dn, before)
+		if !ldap.IsErrorWithCode(err, ldap.LDAPResultUnavailable) {
+			t.Errorf("got %v, want unavailable", err)
+		}
+		if ready := w.get("/readyz"); !strings.Contains(ready, "no domain controller") {
+			t.Errorf("/readyz says %s", ready)
+		}
+		w.dc.Restart(t)
+		if err := w.conn().Bind(w.dn, before); err != nil {
+			t.Errorf("after its return: %v", err)
+		}
+	})
+}
+
+func TestConfigErrors(t *testing.T) {
+	in := newInstallation(t)
+	good, err := os.ReadFile(in.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ line, key string }{
+		{"gateway:\n  max_mesage: 1MiB\n", "gateway.max_mesage"},
+		{"metrics:\n  listen: 17\n", "metrics.listen"},
+		{"log:\n  level: loud\n", "log.level"},
+	} {
+		if err := os.WriteFile(in.config, []byte(tt.line), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out, err := in.cli("serve")
+		if err == nil || !strings.Contains(out, tt.key) || !strings.Contains(out, in.config) {
+			t.Errorf("got %v, want an error that names %s and %s", err, tt.key, in.config)
+		}
+	}
+	if err := os.WriteFile(in.config, good, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	in.serve()
+	if err := in.conn().Bind("CN=x", "y"); !ldap.IsErrorWithCode(err, ldap.LDAPResultUnavailable) {
+		t.Errorf("without a domain: got %v, want unavailable", err)
+	}
+}
