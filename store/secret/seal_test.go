@@ -297,3 +297,15 @@ func FuzzUnpad(f *testing.F) {
 		}
 	})
 }
+
+// TestHeaderIsAuthenticated gives two epochs one key pair, so that only the
+// seal itself can tell that the epoch was exchanged.
+func TestHeaderIsAuthenticated(t *testing.T) {
+	_, _, sealer, opener := newKeys(t)
+	opener.private[2] = opener.private[1]
+	sealed := seal(t, sealer, "password", "place")
+	sealed[4] = 2
+	if got, err := opener.Open(sealed, []byte("place")); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("opened as %q, %v, want ErrCorrupt", got.Expose(), err)
+	}
+}
