@@ -112,6 +112,8 @@ func TestRequestsRefused(t *testing.T) {
 		{"modify: constructed value", modify, "04 00 30 0d 30 0b 0a 01 00 30 06 04 00 31 02 24 00"},
 		{"modify: second one broken", modify, "04 00 30 0d 30 09 0a 01 00 30 04 04 00 31 00 30 00"},
 		{"modify: negative operation", modify, "04 00 30 0b 30 09 0a 01 ff 30 04 04 00 31 00"},
+		{"modify: element cut short behind the values", modify, "04 00 30 0d 30 0b 0a 01 00 30 06 04 00 31 00 82 01"},
+		{"modify: element cut short behind the attribute", modify, "04 00 30 0d 30 0b 0a 01 00 30 04 04 00 31 00 82 01"},
 		{"add: no attributes", add, "04 00"},
 		{"add: attribute without values", add, "04 00 30 04 30 02 04 00"},
 		{"add: value that is no string", add, "04 00 30 08 30 06 04 00 31 02 02 00"},
