@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -71,7 +70,7 @@ func (m *Metrics) observe(op ldapwire.Op, code ldapwire.ResultCode, took time.Du
 		h.Observe(took.Seconds())
 	}
 	if code < 0 || code >= numResults {
-		m.operations.WithLabelValues(op.String(), strconv.Itoa(int(code))).Inc()
+		m.operations.WithLabelValues(op.String(), "other").Inc() // a hostile DC must not invent labels
 		return
 	}
 	slot := &m.cache[i][code]

@@ -141,6 +141,12 @@ func (s *session) capture(msg ldapwire.Message, dn string, write passwordWrite, 
 		s.log.Warn("target of a password change not read", "err", err)
 		return s.captureFailed(msg, write.kind, "not_recorded", "the domain controller does not answer; nothing was changed")
 	}
+	done, err := s.takeTurn(target.account)
+	if err != nil {
+		cfg.Metrics.captures.WithLabelValues(string(write.kind), "not_recorded").Inc()
+		return s.answerLocally(msg, ldapwire.ResultBusy, "another change of this account's password is not finished; try again later")
+	}
+	defer done()
 	change := identity.Change{
 		Kind: write.kind, Direction: identity.Import, Actor: clip(s.name),
 		Account:    target.account,
@@ -179,6 +185,12 @@ func (s *session) captureFailed(msg ldapwire.Message, kind identity.ChangeKind, 
 		return err
 	}
 	return &disconnect{ldapwire.ResultUnavailable, "the domain controller's connection was lost; connect again"}
+}
+
+func (s *session) takeTurn(account identity.Account) (done func(), err error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.BindTimeout)
+	defer cancel()
+	return s.srv.turns.take(ctx, turnKey(account))
 }
 
 // recordIntent and recordOutcome do not depend on the client or on the

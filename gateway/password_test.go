@@ -321,3 +321,40 @@ func TestG4_NotCaptured(t *testing.T) {
 		}
 	})
 }
+
+// TestG5_OneChangeOfAnAccountAtATime: the order of the log is the order of
+// the DC, whichever sessions the changes come from.
+func TestG5_OneChangeOfAnAccountAtATime(t *testing.T) {
+	working := make(chan struct{}, 2)
+	release := make(chan struct{})
+	r, _ := newRig(t, func(p *peer) {
+		for {
+			msg, err := p.read()
+			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
+				return
+			}
+			if msg.Op == ldapwire.OpModifyRequest {
+				working <- struct{}{}
+				<-release
+			}
+			p.send(plainAnswer(msg))
+		}
+	}, func(c *Config) { c.BindTimeout = 100e6 })
+	first, second := r.dial(), r.dial()
+	first.bind(1)
+	second.bind(1)
+	first.send(changePassword(t, 2, "a", "b"))
+	receive(t, working, "the first change")
+	second.send(changePassword(t, 2, "a", "c"))
+	second.wantResult(ldapwire.OpModifyResponse, 2, ldapwire.ResultBusy)
+	if n := r.recorder.count(); n != 1 {
+		t.Errorf("%d changes recorded while the first was not finished, want 1", n)
+	}
+	close(release)
+	first.wantResult(ldapwire.OpModifyResponse, 2, ldapwire.ResultSuccess)
+	second.send(changePassword(t, 3, "a", "c"))
+	second.wantResult(ldapwire.OpModifyResponse, 3, ldapwire.ResultSuccess)
+	if n := r.server.turns.len(); n != 0 {
+		t.Errorf("%d turns are left, want none", n)
+	}
+}

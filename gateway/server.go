@@ -19,6 +19,7 @@ type Server struct {
 	cfg        Config
 	handshakes chan struct{} // one slot per handshake in progress
 	nextID     atomic.Uint64
+	turns      *turns
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{} // guarded by mu
@@ -36,6 +37,7 @@ func New(cfg Config) (*Server, error) {
 	return &Server{
 		cfg:        cfg,
 		handshakes: make(chan struct{}, cfg.MaxHandshakes),
+		turns:      newTurns(),
 		listeners:  make(map[net.Listener]struct{}),
 		sessions:   make(map[*session]struct{}),
 		done:       make(chan struct{}),

@@ -142,6 +142,19 @@ func (e *Engine) setPassword(ctx context.Context, j job) error {
 		j.log.Info("password had arrived in JumpCloud: an earlier write was not answered", "user", user.ID)
 		return e.applied(ctx, j, link)
 	}
+	if j.decision.Join {
+		// Before anything is sent: two accounts that look for a pair at the same
+		// time must not both give a password to one user.
+		pair := *link
+		pair.PasswordSeq, pair.PasswordAt = 0, time.Time{}
+		err := e.cfg.Store.PutLink(ctx, pair)
+		if errors.Is(err, store.ErrLinkConflict) {
+			return e.cfg.Store.MarkDead(ctx, j.entry.Seq, err.Error())
+		}
+		if err != nil {
+			return err
+		}
+	}
 	password, err := e.cfg.Store.Secret(j.entry.Seq, e.cfg.Opener)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil // superseded or discarded meanwhile

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +39,7 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "dirgate")
-	build := exec.Command("go", "build", "-o", program, "github.com/dirgate/dirgate/cmd/dirgate")
+	build := exec.Command("go", append(append([]string{"build"}, raceFlag...), "-o", program, "github.com/dirgate/dirgate/cmd/dirgate")...)
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
@@ -300,15 +301,21 @@ func (in *installation) conn() *ldap.Conn {
 	if err != nil {
 		in.t.Fatal(err)
 	}
-	conf, err := certs.Client(pem, "localhost")
-	if err != nil {
-		in.t.Fatal(err)
-	}
-	c, err := ldap.DialURL(in.url(), ldap.DialWithTLSConfig(conf))
+	c, err := ldap.DialURL(in.url(), ldap.DialWithTLSConfig(clientTLS(in.t, pem)))
 	if err != nil {
 		in.t.Fatal(err)
 	}
 	c.SetTimeout(patience)
 	in.t.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+// clientTLS trusts one CA for what listens on this machine.
+func clientTLS(t *testing.T, caPEM []byte) *tls.Config {
+	t.Helper()
+	conf, err := certs.Client(caPEM, "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conf
 }

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dirgate/dirgate/certs"
+	"github.com/dirgate/dirgate/cmd/internal/admin"
+	"github.com/dirgate/dirgate/cmd/internal/config"
+	"github.com/dirgate/dirgate/gateway"
+	"github.com/dirgate/dirgate/replicate"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+)
+
+// Roles of serve.
+const (
+	roleGateway = "gateway"
+	roleImport  = "import"
+)
+
+var allRoles = []string{roleGateway, roleImport}
+
+// parseRoles reads --roles.
+func parseRoles(text string) ([]string, error) {
+	var roles []string
+	for _, r := range strings.Split(text, ",") {
+		if !slices.Contains(allRoles, r) {
+			return nil, usagef("--roles %q: want one or more of %s", r, strings.Join(allRoles, ","))
+		}
+		roles = append(roles, r)
+	}
+	return roles, nil
+}
+
+// daemon is everything that serve runs. Nothing in it is reachable before
+// run, except the listeners, which hold clients until then.
+type daemon struct {
+	cfg     *config.Config
+	log     *slog.Logger
+	opened  *opened
+	domains *domains
+	certs   *certs.Reloader
+	gateway *gateway.Server   // nil without its role
+	engine  *replicate.Engine // nil without its role
+
+	ldaps   net.Listener // nil without the gateway role
+	metrics net.Listener
+	admin   net.Listener
+
+	metricsHTTP http.Handler
+	adminHTTP   http.Handler
+}
+
+// newDaemon opens the store and all listeners; an error leaves nothing open.
+func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon, err error) {
+	d = &daemon{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			d.close()
+			d = nil
+		}
+	}()
+	if d.certs, err = certs.Server(cfg.TLS.CertFile, cfg.TLS.KeyFile, certs.Options{MinVersion: cfg.TLS.MinVersion, Log: log}); err != nil {
+		return d, err
+	}
+	if d.opened, err = openStore(cfg, log); err != nil {
+		return d, err
+	}
+	registry := newRegistry(d.certs)
+	d.domains = newDomains(d.opened.store, d.opened.opener, cfg, log, newPeerMetrics(registry))
+	// The engine notes where the log stands; it must do so before the gateway
+	// can append.
+	if slices.Contains(roles, roleImport) {
+		if d.engine, err = d.newEngine(registry); err != nil {
+			return d, err
+		}
+	}
+	if slices.Contains(roles, roleGateway) {
+		if err = d.newGateway(registry); err != nil {
+			return d, err
+		}
+	}
+	if d.metrics, err = listen("metrics.listen", "tcp", cfg.Metrics.Listen); err != nil {
+		return d, err
+	}
+	if d.admin, err = listenAdmin(cfg.Admin.Socket); err != nil {
+		return d, err
+	}
+	d.metricsHTTP = metricsHandler(registry, d.domains.ready)
+	d.adminHTTP = admin.Handler(localOn(d.opened.store, d.domains))
+	return d, nil
+}
+
+func (d *daemon) newEngine(registry *prometheus.Registry) (*replicate.Engine, error) {
+	return replicate.New(replicate.Config{
+		Store: d.opened.store, Opener: d.opened.opener, Peers: d.domains.peers, Workers: d.cfg.Replicate.Workers,
+		Metrics: replicate.NewMetrics(registry, d.opened.store, time.Now),
+		Log:     d.log.With("in", "replicate"), Now: time.Now,
+	})
+}
+
+func (d *daemon) newGateway(registry *prometheus.Registry) (err error) {
+	d.gateway, err = gateway.New(gateway.Config{
+		TLS: d.certs.Config(), Domain: d.domains.forGateway, Capture: d.opened.store,
+		Metrics: gateway.NewMetrics(registry), Log: d.log.With("in", "gateway"),
+		MaxMessage: int(d.cfg.Gateway.MaxMessage), MaxConnections: d.cfg.Gateway.MaxConnections,
+		IdleTimeout: time.Duration(d.cfg.Gateway.IdleTimeout),
+	})
+	if err != nil {
+		return err
+	}
+	d.ldaps, err = listen("gateway.ldaps", "tcp", d.cfg.Gateway.LDAPS)
+	return err
+}
+
+func newRegistry(reloader *certs.Reloader) *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name:        "dirgate_certificate_expiry_timestamp_seconds",
+			Help:        "When a certificate expires, in seconds since 1970.",
+			ConstLabels: prometheus.Labels{"name": "server"},
+		}, func() float64 { return float64(reloader.NotAfter().Unix()) }))
+	return registry
+}
+
+func newPeerMetrics(registry *prometheus.Registry) peerMetrics {
+	up := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "dirgate_dc_up", Help: "Whether a domain controller answered when it was last tried (1) or not (0)."}, []string{"dc"})
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dirgate_jumpcloud_requests_total", Help: "Requests to JumpCloud's API, by method and status code (0: no answer)."}, []string{"method", "code"})
+	registry.MustRegister(up, requests)
+	return peerMetrics{
+		dc: func(controller string, ok bool) {
+			v := 0.0
+			if ok {
+				v = 1
+			}
+			up.WithLabelValues(controller).Set(v)
+		},
+		jumpcloud: func(method string, code int, _ time.Duration) {
+			requests.WithLabelValues(method, fmt.Sprint(code)).Inc()
+		},
+	}
+}
+
+// listen explains which key to look at when an address cannot be had.
+func listen(key, network, address string) (net.Listener, error) {
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return l, nil
+}
+
+// listenAdmin makes the admin socket, for this user alone. One that a killed
+// daemon left behind is replaced: the store's lock says that none is running.
+func listenAdmin(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("admin.socket: %w", err)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("admin.socket: %s exists and is not a socket", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("admin.socket: %w", err)
+	}
+	return listenPrivately(path)
+}
+
+// shutdownTime is how long sessions may take to finish what is outstanding.
+const shutdownTime = 20 * time.Second
+
+// run serves until ctx ends or a part fails, then stops everything in order:
+// clients first, the store last.
+func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, failed := errgroup.WithContext(background)
+	metricsServer := &http.Server{Handler: d.metricsHTTP, ReadHeaderTimeout: 10 * time.Second}
+	adminServer := &http.Server{Handler: d.adminHTTP, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return background }}
+	group.Go(func() error { return d.opened.store.Run(background) })
+	group.Go(func() error { return d.certs.Run(background) })
+	group.Go(func() error { return served(metricsServer.Serve(d.metrics)) })
+	group.Go(func() error { return served(adminServer.Serve(d.admin)) })
+	if d.engine != nil {
+		group.Go(func() error { return d.engine.Run(background) })
+	}
+	if d.gateway != nil {
+		group.Go(func() error { return served(d.gateway.Serve(d.ldaps)) })
+	}
+	d.announce()
+
+	d.wait(ctx, failed, reload)
+
+	d.log.Info("stopping")
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	if d.gateway != nil {
+		if err := d.gateway.Shutdown(late); err != nil {
+			d.log.Warn("sessions were cut off at shutdown", "err", err)
+		}
+	}
+	stop()
+	_ = metricsServer.Shutdown(late)
+	_ = adminServer.Shutdown(late)
+	err := group.Wait()
+	d.close()
+	d.log.Info("stopped")
+	return err
+}
+
+// wait returns when the daemon should stop.
+func (d *daemon) wait(ctx, failed context.Context, reload <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-failed.Done():
+			return
+		case <-reload:
+			if err := d.certs.Reload(); err == nil {
+				d.log.Info("certificate reloaded", "not_after", d.certs.NotAfter())
+			}
+		}
+	}
+}
+
+func (d *daemon) announce() {
+	attrs := []any{"version", version, "config", d.cfg.Path, "metrics", d.metrics.Addr().String(), "admin", d.cfg.Admin.Socket}
+	if d.ldaps != nil {
+		attrs = append(attrs, "ldaps", d.ldaps.Addr().String())
+	}
+	d.log.Info("serving", attrs...)
+	if d.domains.forGateway() == nil {
+		d.log.Warn("no domain is registered: binds are answered with unavailable; run `dirgate domain register`")
+	}
+}
+
+// served takes a deliberate stop for what it is.
+func served(err error) error {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, gateway.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// close releases what newDaemon opened; the store comes last.
+func (d *daemon) close() {
+	for _, l := range []net.Listener{d.ldaps, d.metrics, d.admin} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	if d.domains != nil {
+		d.domains.close()
+	}
+	if d.opened != nil {
+		if err := d.opened.close(); err != nil {
+			d.log.Error("close store", "err", err)
+		}
+		d.opened = nil
+	}
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dirgate/dirgate/cmd/internal/config"
+	"github.com/urfave/cli/v2"
+)
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// table prints rows under a heading, aligned.
+func table(w io.Writer, heading string, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, heading)
+	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = plain(cell)
+		}
+		fmt.Fprintln(tw, strings.Join(row, "\t"))
+	}
+	return tw.Flush()
+}
+
+// plain keeps names that came from the network from steering a terminal or
+// breaking a table.
+func plain(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || (r >= 0x7f && r < 0xa0) || (r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069) {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}
+
+// newLog makes the logger that the configuration asks for.
+func newLog(w io.Writer, cfg *config.Config, override string) (*slog.Logger, error) {
+	name := cfg.Log.Level
+	if override != "" {
+		name = override
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(name)); err != nil {
+		return nil, usagef("--log-level %q: want debug, info, warn or error", name)
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, opts)), nil
+}
+
+// loadConfig reads the file that --config names.
+func loadConfig(c *cli.Context) (*config.Config, error) {
+	return config.Load(c.String("config"))
+}
+
+// readSecretFile reads a password or key from a file, without the line end
+// that editors add; "-" is standard input.
+func readSecretFile(in io.Reader, flag, path string) ([]byte, error) {
+	const longest = 64 << 10
+	r := in
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("--%s: %w", flag, err)
+		}
+		defer f.Close()
+		r = f
+	}
+	b := make([]byte, longest+1)
+	n, err := io.ReadFull(r, b)
+	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+		return nil, fmt.Errorf("--%s %s: %w", flag, path, err)
+	}
+	b = trimLineEnd(b[:n])
+	if len(b) == 0 || n > longest {
+		return nil, fmt.Errorf("--%s %s: want 1 to %d bytes", flag, path, longest)
+	}
+	return b, nil
+}
+
+func trimLineEnd(b []byte) []byte {
+	if n := len(b); n > 0 && b[n-1] == '\n' {
+		b = b[:n-1]
+	}
+	if n := len(b); n > 0 && b[n-1] == '\r' {
+		b = b[:n-1]
+	}
+	return b
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dirgate/dirgate/cmd/internal/admin"
+	"github.com/dirgate/dirgate/replicate"
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/urfave/cli/v2"
+)
+
+func userCommand(io streams) *cli.Command {
+	show := command(&cli.Command{
+		Name:      "show",
+		Usage:     "show one user on both sides, the link and the latest changes",
+		ArgsUsage: "NAME",
+		Flags:     []cli.Flag{domainFlag()},
+		Action: func(c *cli.Context) error {
+			return withBackend(c, io, func(b admin.Backend) error {
+				view, err := b.User(c.Context, c.String("domain"), c.Args().First())
+				if err != nil {
+					return fmt.Errorf("user show: %w", err)
+				}
+				if c.String("output") == "json" {
+					return writeJSON(io.out, view)
+				}
+				return printUser(io, view)
+			})
+		},
+	}, 1)
+	return command(&cli.Command{Name: "user", Usage: "look at users", Subcommands: []*cli.Command{show}}, 0)
+}
+
+func domainFlag() cli.Flag {
+	return &cli.StringFlag{Name: "domain", Usage: "DNS `NAME` of the domain (default: the only one)"}
+}
+
+func printUser(io streams, v replicate.UserView) error {
+	rows := [][]string{
+		{"username", v.AD.Username, ""},
+		{"mail", v.AD.Mail, ""},
+		{"name", strings.TrimSpace(v.AD.First + " " + v.AD.Last), ""},
+		{"disabled", yes(v.AD.Disabled), ""},
+		{"id", v.AD.GUID.String(), ""},
+		{"password last set", adTime(v.AD.PwdLastSet), ""},
+		{"password status", "", v.PasswordStatus},
+		{"in scope", yes(v.AD.InScope), ""},
+		{"privileged", yes(v.AD.Privileged), ""},
+	}
+	if jc := v.JumpCloud; jc != nil {
+		for i, text := range []string{jc.Username, jc.Mail, strings.TrimSpace(jc.First + " " + jc.Last), yes(jc.Disabled), jc.ID, jc.PasswordDate} {
+			rows[i][2] = text
+		}
+	}
+	if err := table(io.out, "\tACTIVE DIRECTORY\tJUMPCLOUD", rows); err != nil {
+		return err
+	}
+	fmt.Fprintln(io.out)
+	switch {
+	case v.Link != nil && v.Link.PasswordSeq > 0:
+		fmt.Fprintf(io.out, "linked since %s; password of change %s given to JumpCloud at %s\n", moment(v.Link.At), v.Link.PasswordSeq, moment(v.Link.PasswordAt))
+	case v.Link != nil:
+		fmt.Fprintf(io.out, "linked since %s\n", moment(v.Link.At))
+	default:
+		fmt.Fprintln(io.out, plain(v.Match))
+	}
+	if len(v.Changes) == 0 {
+		fmt.Fprintln(io.out, "no changes recorded")
+		return nil
+	}
+	fmt.Fprintln(io.out)
+	return printChanges(io, v.Changes)
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// adTime prints a pwdLastSet: 100 ns since 1601 UTC.
+func adTime(ticks int64) string {
+	const from1601to1970 = 116_444_736_000_000_000
+	if ticks <= 0 {
+		return "must change"
+	}
+	return moment(time.Unix(0, (ticks-from1601to1970)*100))
+}
+
+func printChanges(io streams, entries []identity.Entry) error {
+	var rows [][]string
+	for _, e := range entries {
+		name := e.Account.SAM
+		if name == "" {
+			name = e.Account.DN
+		}
+		rows = append(rows, []string{e.Seq.String(), moment(e.At), string(e.Direction), string(e.Kind), name, string(e.Status), strconv.Itoa(e.Attempts), e.Reason})
+	}
+	return table(io.out, "SEQ\tTIME\tDIRECTION\tCHANGE\tACCOUNT\tSTATUS\tTRIES\tREASON", rows)
+}
