@@ -53,7 +53,7 @@ func attrTypes() []attrType {
 		{"department", unicodeString, single}, {"company", unicodeString, single}, {"manager", dnString, single}, {"employeeID", unicodeString, single},
 		{"employeeNumber", unicodeString, single}, {"employeeType", unicodeString, single}, {"physicalDeliveryOfficeName", unicodeString, single},
 		{"telephoneNumber", unicodeString, single | personal}, {"mobile", unicodeString, single | personal}, {"homePhone", unicodeString, single | personal},
-		{"pager", unicodeString, single | personal}, {"facsimileTelephoneNumber", unicodeString, single | personal}, {"ipPhone", unicodeString, single | personal},
+		{"otherTelephone", unicodeString, personal}, {"pager", unicodeString, single | personal}, {"facsimileTelephoneNumber", unicodeString, single | personal}, {"ipPhone", unicodeString, single | personal},
 		{"street", unicodeString, single | personal}, {"streetAddress", unicodeString, single | personal}, {"postalCode", unicodeString, single | personal},
 		{"postOfficeBox", unicodeString, personal}, {"l", unicodeString, single | personal}, {"st", unicodeString, single | personal},
 		{"c", unicodeString, single | personal}, {"co", unicodeString, single | personal}, {"countryCode", integer, single | personal},

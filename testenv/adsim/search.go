@@ -174,7 +174,7 @@ func rangeOf(asked []string, name string) (ok bool, low, high int) {
 		}
 		return true, low, high
 	}
-	return false, 0, 0
+	return false, -1, -1
 }
 
 // ranged cuts values to what one answer may hold. If the client did not ask for

@@ -105,6 +105,24 @@ func (d *Directory) SetState(dn string, s State) error {
 	return nil
 }
 
+// AgePassword makes the password of an account as old as 2012, without another
+// effect on it.
+func (d *Directory) AgePassword(dn string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e, refusal := d.resolve(dn)
+	if refusal != nil {
+		return fmt.Errorf("age the password of %s: %w", dn, refusal)
+	}
+	age(e)
+	d.touch(e)
+	return nil
+}
+
+func age(e *entry) {
+	e.setNum("pwdLastSet", filetime(time.Date(2012, 1, 1, 0, 0, 0, 0, time.UTC)))
+}
+
 func (d *Directory) setState(e *entry, s State) {
 	uac := e.num("userAccountControl") &^ uacDisabled
 	e.set("lockoutTime")
@@ -116,7 +134,7 @@ func (d *Directory) setState(e *entry, s State) {
 	case Locked:
 		e.setNum("lockoutTime", filetime(d.now()))
 	case Expired:
-		e.setNum("pwdLastSet", filetime(time.Date(2012, 1, 1, 0, 0, 0, 0, time.UTC)))
+		age(e)
 	}
 	e.setNum("userAccountControl", uac)
 }
