@@ -4,7 +4,8 @@
 # make e2e        the whole-program tests only
 # make ci         what CI runs: checks, a short fuzz of each target, then make test
 # make fuzz       every fuzz target for FUZZTIME each
-# make bench      every Go benchmark; BENCHARGS="-count 5" passes flags
+# make bench      the gateway against other relays; BENCHFLAGS="-workloads search -rounds 5" passes flags (-h lists them)
+# make bench-go   every Go benchmark; BENCHARGS="-count 5" passes flags
 # make clean      remove what make made
 
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -12,8 +13,9 @@ FUZZTIME  ?= 30s
 ARGS      ?=
 TESTARGS  ?=
 BENCHARGS ?=
+BENCHFLAGS ?=
 
-.PHONY: build dev test e2e ci check fuzz bench clean
+.PHONY: build dev test e2e ci check fuzz bench bench-go clean
 .DEFAULT_GOAL := build
 
 build:
@@ -43,7 +45,13 @@ ci:
 fuzz:
 	testenv/scripts/fuzz.sh $(FUZZTIME)
 
+# The relay is measured as it is released: without cgo.
 bench:
+	@testenv/scripts/need.sh --required "It is the back end of make bench." slapd:slapd slapadd:slapd
+	@CI= testenv/scripts/need.sh "Without it, make bench has NO COLUMN for HAProxy, and so no ratios to it." haproxy:haproxy
+	CGO_ENABLED=0 go run ./testenv/bench $(BENCHFLAGS)
+
+bench-go:
 	testenv/scripts/bench.sh $(BENCHARGS)
 
 clean:

@@ -67,6 +67,7 @@ var table = []row{
 	{"testenv", nil, nil, "holds tests only"},
 	{"testenv/samba", append([]string{"testenv/adsim"}, leaves...), nil, "test peers must not share code with what they test"},
 	{"testenv/adtest", append([]string{"testenv/adsim"}, leaves...), nil, "test peers must not share code with what they test"},
+	{"testenv/bench", append([]string{"gateway"}, leaves...), nil, "it measures the gateway alone, wired as main does"},
 	{"testenv/...", leaves, nil, "test peers must not share code with what they test"},
 }
 
@@ -84,7 +85,7 @@ var thirdParty = []struct {
 	{"github.com/dgraph-io/", []string{"store"}, "another store must be able to take Badger's place"},
 	{"github.com/jimlambrt/gldap", []string{"testenv/..."}, "it serves simulators; the gateway's package comment says why not more"},
 	{"github.com/go-ldap/ldap", []string{"replicate/ad", "testenv/..."}, "one client of AD, and test peers"},
-	{"github.com/prometheus/", []string{"gateway", "replicate", "delegate", "cmd/..."}, "leaves and store report through their callers"},
+	{"github.com/prometheus/", []string{"gateway", "replicate", "delegate", "cmd/...", "testenv/bench"}, "leaves and store report through their callers"},
 	{"github.com/urfave/cli", []string{"cmd/..."}, "the command line is cmd's"},
 	{"github.com/goccy/go-yaml", []string{"cmd/internal/config"}, "there is one configuration file"},
 }
