@@ -25,9 +25,10 @@ type job struct {
 	decision plan.Decision
 }
 
-// apply works on one pending change. The error is one of the store; what the
-// two sides say is recorded in the log.
-func (e *Engine) apply(ctx context.Context, entry identity.Entry) error {
+// apply works on one pending change and returns when to try it again (zero:
+// not by itself). The error is one of the store; what the two sides say is
+// recorded in the log.
+func (e *Engine) apply(ctx context.Context, entry identity.Entry) (retry time.Time, err error) {
 	j := job{entry: entry, log: e.cfg.Log.With("seq", entry.Seq, "account", entry.Account.GUID.String())}
 	if err := e.decide(ctx, &j); err != nil {
 		return e.later(ctx, j, "decide", err)
@@ -36,11 +37,11 @@ func (e *Engine) apply(ctx context.Context, entry identity.Entry) error {
 	case plan.Discard:
 		j.log.Info("password not replicated", "why", j.decision.Reason)
 		e.cfg.Metrics.action(identity.Import, j.decision.Verb, "done")
-		return e.cfg.Store.Discard(ctx, entry.Seq, j.decision.Reason)
+		return retry, e.cfg.Store.Discard(ctx, entry.Seq, j.decision.Reason)
 	case plan.DeadLetter:
 		j.log.Warn("password change is a dead letter", "why", j.decision.Reason)
 		e.cfg.Metrics.action(identity.Import, j.decision.Verb, "done")
-		return e.cfg.Store.MarkDead(ctx, entry.Seq, j.decision.Reason)
+		return retry, e.cfg.Store.MarkDead(ctx, entry.Seq, j.decision.Reason)
 	}
 	return e.setPassword(ctx, j)
 }
@@ -131,7 +132,7 @@ func dateOf(u *identity.User) string {
 }
 
 // setPassword writes the password to JumpCloud, once.
-func (e *Engine) setPassword(ctx context.Context, j job) error {
+func (e *Engine) setPassword(ctx context.Context, j job) (retry time.Time, err error) {
 	user := j.chosen()
 	link := &identity.Link{Domain: j.entry.Account.Domain, GUID: j.facts.AD.GUID, JumpCloudID: user.ID,
 		Username: user.Username, At: e.cfg.Now(), PasswordSeq: j.entry.Seq, PasswordAt: e.cfg.Now()}
@@ -140,7 +141,7 @@ func (e *Engine) setPassword(ctx context.Context, j job) error {
 	}
 	if j.entry.Evidence != "" && j.entry.Evidence != dateOf(user) {
 		j.log.Info("password had arrived in JumpCloud: an earlier write was not answered", "user", user.ID)
-		return e.applied(ctx, j, link)
+		return retry, e.applied(ctx, j, link)
 	}
 	if j.decision.Join {
 		// Before anything is sent: two accounts that look for a pair at the same
@@ -149,15 +150,15 @@ func (e *Engine) setPassword(ctx context.Context, j job) error {
 		pair.PasswordSeq, pair.PasswordAt = 0, time.Time{}
 		err := e.cfg.Store.PutLink(ctx, pair)
 		if errors.Is(err, store.ErrLinkConflict) {
-			return e.cfg.Store.MarkDead(ctx, j.entry.Seq, err.Error())
+			return retry, e.cfg.Store.MarkDead(ctx, j.entry.Seq, err.Error())
 		}
 		if err != nil {
-			return err
+			return retry, err
 		}
 	}
 	password, err := e.cfg.Store.Secret(j.entry.Seq, e.cfg.Opener)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil // superseded or discarded meanwhile
+		return retry, nil // superseded or discarded meanwhile
 	}
 	if err != nil {
 		return e.later(ctx, j, "unseal", err)
@@ -165,17 +166,17 @@ func (e *Engine) setPassword(ctx context.Context, j job) error {
 	defer password.Wipe()
 	err = e.cfg.Store.BeginAttempt(ctx, j.entry.Seq, dateOf(user))
 	if errors.Is(err, store.ErrState) {
-		return nil // superseded or discarded meanwhile
+		return retry, nil // superseded or discarded meanwhile
 	}
 	if err != nil {
-		return err
+		return retry, err
 	}
 	j.entry.Attempts++
 	if err := j.peers.JumpCloud.SetPassword(ctx, user.ID, password); err != nil {
 		return e.notSet(ctx, j, err)
 	}
 	j.log.Info("password replicated", "user", user.ID, "joined", j.decision.Join, "took", e.cfg.Now().Sub(j.entry.At))
-	return e.applied(ctx, j, link)
+	return retry, e.applied(ctx, j, link)
 }
 
 func (e *Engine) applied(ctx context.Context, j job, link *identity.Link) error {
@@ -196,7 +197,7 @@ func (e *Engine) applied(ctx context.Context, j job, link *identity.Link) error 
 }
 
 // notSet records why JumpCloud does not have the password.
-func (e *Engine) notSet(ctx context.Context, j job, err error) error {
+func (e *Engine) notSet(ctx context.Context, j job, err error) (retry time.Time, _ error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	next := e.cfg.Now().Add(e.wait(j.entry, err))
@@ -204,17 +205,17 @@ func (e *Engine) notSet(ctx context.Context, j job, err error) error {
 	case jumpcloud.Unknown(err):
 		j.log.Warn("JumpCloud did not answer; the user is read back before another try", "err", err, "retry_at", next)
 		e.cfg.Metrics.action(identity.Import, plan.SetPassword, "unknown")
-		return e.cfg.Store.DeferUnknown(ctx, j.entry.Seq, next, err.Error())
+		return next, e.cfg.Store.DeferUnknown(ctx, j.entry.Seq, next, err.Error())
 	case jumpcloud.Temporary(err), jumpcloud.NotSent(err), jumpcloud.Unauthorized(err), jumpcloud.NotFound(err):
 		// Unauthorized is the key's fault, not the change's; a user gone
 		// between reading and writing is judged afresh.
 		j.log.Warn("password not replicated yet", "err", err, "attempt", j.entry.Attempts, "retry_at", next)
 		e.cfg.Metrics.action(identity.Import, plan.SetPassword, "deferred")
-		return e.cfg.Store.Defer(ctx, j.entry.Seq, next, err.Error())
+		return next, e.cfg.Store.Defer(ctx, j.entry.Seq, next, err.Error())
 	}
 	j.log.Warn("JumpCloud refused the password", "err", err)
 	e.cfg.Metrics.action(identity.Import, plan.SetPassword, "refused")
-	return e.cfg.Store.MarkDead(ctx, j.entry.Seq, refusalWords(err))
+	return retry, e.cfg.Store.MarkDead(ctx, j.entry.Seq, refusalWords(err))
 }
 
 // refusalWords is JumpCloud's own explanation, with the rules it names.
@@ -231,16 +232,16 @@ func refusalWords(err error) string {
 
 // later puts a change off that could not even be decided: a side is down, or
 // the domain's registration is gone.
-func (e *Engine) later(ctx context.Context, j job, doing string, err error) error {
+func (e *Engine) later(ctx context.Context, j job, doing string, err error) (retry time.Time, _ error) {
 	if ctx.Err() != nil {
-		return nil
+		return retry, nil
 	}
 	j.entry.Attempts++
 	next := e.cfg.Now().Add(e.wait(j.entry, err))
 	j.log.Warn("password change put off",
 		"doing", doing, "err", err, "retry_at", next)
 	e.cfg.Metrics.action(identity.Import, plan.SetPassword, "deferred")
-	return e.cfg.Store.Postpone(ctx, j.entry.Seq, next, doing+": "+err.Error())
+	return next, e.cfg.Store.Postpone(ctx, j.entry.Seq, next, doing+": "+err.Error())
 }
 
 func (e *Engine) wait(entry identity.Entry, err error) time.Duration {

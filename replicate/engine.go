@@ -137,16 +137,23 @@ func (e *Engine) applyAll(ctx context.Context) (next time.Time, err error) {
 		}
 		group, workCtx := errgroup.WithContext(ctx)
 		group.SetLimit(e.cfg.Workers)
-		for _, entry := range entries {
+		retries := make([]time.Time, len(entries)) // of those put off now, by index
+		for i, entry := range entries {
 			after = entry.Seq
 			if entry.NextTry.After(e.cfg.Now()) {
 				next = earlier(next, entry.NextTry)
 				continue
 			}
-			group.Go(func() error { return e.apply(workCtx, entry) })
+			group.Go(func() (err error) {
+				retries[i], err = e.apply(workCtx, entry)
+				return err
+			})
 		}
 		if err := group.Wait(); err != nil {
 			return next, err
+		}
+		for _, retry := range retries {
+			next = earlier(next, retry)
 		}
 		if len(entries) < page {
 			return next, nil

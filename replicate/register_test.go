@@ -1,0 +1,167 @@
+package replicate
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/secret"
+	"github.com/dirgate/dirgate/testenv/adsim"
+	"github.com/dirgate/dirgate/testenv/jcsim"
+)
+
+func (w *world) registration() Registration {
+	return Registration{
+		Domain: store.Domain{Name: domainName, DCs: []string{w.ad.URL()}, UseCase: store.UseCaseAD, PasswordSync: store.PasswordSyncCapture,
+			ImportAccount: w.ad.AdminDN(), ScopeGroup: "cn=" + strings.ToLower(adsim.ScopeGroup) + ",ou=groups," + w.ad.BaseDN()},
+		Credentials: map[string]secret.Bytes{
+			store.CredImportPassword: secret.New([]byte("Admin.Pass1")), store.CredAPIKey: w.cloud.APIKey()},
+	}
+}
+
+func (w *world) register(change ...func(*Registration)) (store.Domain, []Check, error) {
+	w.t.Helper()
+	reg := w.registration()
+	for _, c := range change {
+		c(&reg)
+	}
+	return Register(w.t.Context(), w.store, reg, w.peers, w.clock.now())
+}
+
+// directories is what JumpCloud has: AD objects and their agents.
+func (w *world) directories() (objects, agents int) {
+	w.t.Helper()
+	all, err := w.peers.JumpCloud.ActiveDirectories(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, d := range all {
+		list, err := w.peers.JumpCloud.Agents(w.t.Context(), d.ID)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		agents += len(list)
+	}
+	return len(all), agents
+}
+
+func TestRegister(t *testing.T) {
+	w := newWorld(t)
+	d, checks, err := w.register()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.BaseDN != w.ad.BaseDN() || d.NetBIOS != "CORP" || d.JumpCloud.OrgID != w.cloud.OrgID() || d.JumpCloud.ADID == "" || len(d.JumpCloud.AgentIDs) != 1 {
+		t.Errorf("registered %+v", d)
+	}
+	if want := "CN=" + adsim.ScopeGroup + ",OU=Groups," + w.ad.BaseDN(); d.ScopeGroup != want {
+		t.Errorf("scope group %q, want it as AD spells it: %q", d.ScopeGroup, want)
+	}
+	if len(checks) != 6 {
+		t.Errorf("%d checks told, want 6: %+v", len(checks), checks)
+	}
+	all, err := w.peers.JumpCloud.ActiveDirectories(t.Context())
+	if err != nil || len(all) != 1 || all[0].Domain != "DC=corp;DC=example;DC=test" || all[0].UseCase != "ADASAUTHORITY" {
+		t.Errorf("JumpCloud has %+v, %v", all, err)
+	}
+	for _, name := range []string{store.CredImportPassword, store.CredAPIKey, store.CredAgentKey} {
+		if c, err := w.store.Credential(domainName, name, w.opener); err != nil || c.IsEmpty() {
+			t.Errorf("credential %s: %v", name, err)
+		}
+	}
+
+	t.Run("again, with another use case", func(t *testing.T) {
+		w.clock.add(1e9)
+		again, _, err := w.register(func(r *Registration) { r.Domain.UseCase = store.UseCaseTwoWay })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.JumpCloud.ADID != d.JumpCloud.ADID || again.JumpCloud.AgentIDs[0] != d.JumpCloud.AgentIDs[0] {
+			t.Errorf("got new objects: %+v, want those of %+v", again.JumpCloud, d.JumpCloud)
+		}
+		if !again.CreatedAt.Equal(d.CreatedAt) || !again.UpdatedAt.After(d.UpdatedAt) {
+			t.Errorf("created %v, updated %v", again.CreatedAt, again.UpdatedAt)
+		}
+		if objects, agents := w.directories(); objects != 1 || agents != 1 {
+			t.Errorf("JumpCloud has %d objects and %d agents, want one of each", objects, agents)
+		}
+		all, _ := w.peers.JumpCloud.ActiveDirectories(t.Context())
+		if all[0].UseCase != "TWOWAYSYNC" {
+			t.Errorf("use case %s", all[0].UseCase)
+		}
+	})
+}
+
+func TestRegisterRefuses(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*Registration)
+		fault  *jcsim.Fault
+		want   string
+	}{
+		{"another domain", func(r *Registration) { r.Domain.Name = "other.example.test" }, nil, "it serves corp.example.test, not other.example.test"},
+		{"a scope group that is not there", func(r *Registration) { r.Domain.ScopeGroup = "CN=Nobody,DC=corp,DC=example,DC=test" }, nil, "--scope-group"},
+		{"a scope group that is a user", func(r *Registration) { r.Domain.ScopeGroup = "CN=alice,OU=People,DC=corp,DC=example,DC=test" }, nil, "--scope-group"},
+		{"a root container that is not there", func(r *Registration) { r.Domain.RootDN = "OU=Nowhere,DC=corp,DC=example,DC=test" }, nil, "--root-dn"},
+		{"another organisation", func(r *Registration) { r.Domain.JumpCloud.OrgID = "000000000000000000000000" }, nil, "--org-id"},
+		{"an unknown use case", func(r *Registration) { r.Domain.UseCase = "jumpcloud" }, nil, "use case"},
+		{"a key without rights", nil, &jcsim.Fault{Method: "GET", PathPrefix: "/api/organizations", Kind: jcsim.Status, Code: 401, Times: 9}, "--api-key-file"},
+		{"the object cannot be made", nil, &jcsim.Fault{Method: "POST", PathPrefix: "/api/v2/activedirectories", Kind: jcsim.Status, Code: 403}, "register corp.example.test with JumpCloud"},
+		{"the use case cannot be set", nil, &jcsim.Fault{Method: "PATCH", PathPrefix: "/api/v2/activedirectories", Kind: jcsim.Status, Code: 400}, "set use case"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			if tt.fault != nil {
+				w.cloud.Fail(*tt.fault)
+			}
+			change := tt.change
+			if change == nil {
+				change = func(*Registration) {}
+			}
+			_, _, err := w.register(change)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error with %q", err, tt.want)
+			}
+			w.cloud.Heal()
+			if objects, agents := w.directories(); objects != 0 || agents != 0 {
+				t.Errorf("%d objects and %d agents are left in JumpCloud", objects, agents)
+			}
+			if all, err := w.store.Domains(); err != nil || len(all) != 0 {
+				t.Errorf("stored %v, %v; want nothing", all, err)
+			}
+		})
+	}
+}
+
+func TestShow(t *testing.T) {
+	w := newWorld(t)
+	d, _, err := w.register()
+	if err != nil {
+		t.Fatal(err)
+	}
+	show := func(name string) UserView {
+		t.Helper()
+		v, err := Show(t.Context(), w.store, d, w.peers, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	v := show("alice")
+	if v.Link != nil || v.JumpCloud == nil || v.JumpCloud.ID != w.id || v.PasswordStatus != "Pending" || !strings.Contains(v.Match, "not linked yet") {
+		t.Errorf("before the join: %+v", v)
+	}
+	w.accept(w.alice, "Some.Pass1")
+	w.step()
+	v = show("alice@" + domainName)
+	if v.Link == nil || v.PasswordStatus != "Active" || len(v.Changes) != 1 {
+		t.Errorf("after the join: %+v", v)
+	}
+	if v := show("bob"); v.JumpCloud != nil || !strings.Contains(v.Match, "no JumpCloud user") {
+		t.Errorf("nobody to be joined with: %+v", v)
+	}
+	if _, err := Show(t.Context(), w.store, d, w.peers, "no*body"); err == nil {
+		t.Error("a user was found by a name with a wildcard")
+	}
+}
