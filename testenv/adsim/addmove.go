@@ -1,7 +1,6 @@
 package adsim
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -45,10 +44,7 @@ func (d *Directory) add(id Identity, dn string, attrs []Attribute) *Refusal {
 	if refusal != nil {
 		return refusal
 	}
-	d.byKey[e.key] = e
-	d.ordered = append(d.ordered, e)
-	d.touch(e)
-	e.set("uSNCreated", e.get("uSNChanged")...)
+	d.insert(e)
 	return nil
 }
 
@@ -81,15 +77,13 @@ func (d *Directory) classOf(attrs []Attribute) (class, *Refusal) {
 // draft makes a new entry that is not yet in the directory.
 func (d *Directory) draft(n name, parent *entry, c class, attrs []Attribute) (*entry, *Refusal) {
 	leaf := c.chain[len(c.chain)-1]
-	scratch := &Directory{now: d.now, schema: d.schema, base: d.base, sid: d.sid, rid: d.rid, byKey: map[string]*entry{n.parent: parent}}
-	var e *entry
-	if principal := slices.Contains(c.chain, "user") || leaf == "group"; principal {
-		e = scratch.createAccount(n.attr+"="+escapeDN(n.value)+","+parent.dn, leaf, fmt.Sprintf("$%s", strings.ToUpper(newGUID().String()[:12])), 0)
-		if leaf != "group" {
-			e.setNum("userAccountControl", uacNormal|uacDisabled|uacNotRequired)
-		}
-	} else {
-		e = scratch.create(n.attr+"="+escapeDN(n.value)+","+parent.dn, leaf)
+	e := d.blank(n.attr+"="+escapeDN(n.value)+","+parent.dn, leaf)
+	if e.is("user") || e.is("group") {
+		// An account name of its own making, until a better one comes.
+		d.makePrincipal(e, "$"+strings.ToUpper(newGUID().String()[:8]), 0)
+	}
+	if e.is("user") {
+		e.setNum("userAccountControl", uacNormal|uacDisabled|uacNotRequired)
 	}
 	var password string
 	for _, a := range attrs {
@@ -124,7 +118,6 @@ func (d *Directory) draft(n name, parent *entry, c class, attrs []Attribute) (*e
 	if refusal := d.consistent(nil, e); refusal != nil {
 		return nil, refusal
 	}
-	d.rid = scratch.rid
 	return e, nil
 }
 

@@ -28,6 +28,7 @@ type Directory struct {
 	usn     int64
 	rid     uint32
 	byKey   map[string]*entry
+	guids   map[guid]*entry
 	ordered []*entry // as they were created
 }
 
@@ -50,7 +51,7 @@ func NewDirectory(c DirectoryConfig) *Directory {
 	d := &Directory{now: c.Now, grace: c.OldPasswordGrace, schema: newSchema(),
 		domain: strings.ToLower(c.Domain), netbios: strings.ToUpper(label[:min(len(label), 15)]),
 		base: dnsToDN(c.Domain), host: "dc1." + strings.ToLower(c.Domain),
-		invocation: newGUID(), sid: newDomainSID(), rid: 1103, usn: 12288, byKey: make(map[string]*entry)}
+		invocation: newGUID(), sid: newDomainSID(), rid: 1103, usn: 12288, byKey: make(map[string]*entry), guids: make(map[guid]*entry)}
 	root, _ := parseName(d.base)
 	d.baseKey, d.configKey = root.key, "cn=configuration,"+root.key
 	d.found(c)
@@ -109,6 +110,21 @@ func (d *Directory) head() *entry { return d.byKey[d.baseKey] }
 
 // create adds an entry with what every object has. Its name must be free.
 func (d *Directory) create(dn, className string) *entry {
+	e := d.blank(dn, className)
+	d.insert(e)
+	return e
+}
+
+func (d *Directory) insert(e *entry) {
+	d.touch(e)
+	e.set("uSNCreated", e.get("uSNChanged")...)
+	d.byKey[e.key] = e
+	d.guids[e.guid] = e
+	d.ordered = append(d.ordered, e)
+}
+
+// blank makes an entry that is not in the directory yet.
+func (d *Directory) blank(dn, className string) *entry {
 	n, _ := parseName(dn)
 	c := d.schema.classes[strings.ToLower(className)]
 	above := n.above
@@ -122,10 +138,6 @@ func (d *Directory) create(dn, className string) *entry {
 	e.setNum("instanceType", 4)
 	d.place(e, n, above)
 	e.set("whenCreated", generalizedTime(d.now()))
-	d.touch(e)
-	e.set("uSNCreated", e.get("uSNChanged")...)
-	d.byKey[e.key] = e
-	d.ordered = append(d.ordered, e)
 	return e
 }
 
@@ -147,6 +159,12 @@ func (d *Directory) place(e *entry, n name, above string) {
 // createAccount adds a security principal. With rid 0 it takes the next.
 func (d *Directory) createAccount(dn, className, sam string, rid uint32) *entry {
 	e := d.create(dn, className)
+	d.makePrincipal(e, sam, rid)
+	return e
+}
+
+// makePrincipal gives an entry what security principals have.
+func (d *Directory) makePrincipal(e *entry, sam string, rid uint32) {
 	if rid == 0 {
 		d.rid++
 		rid = d.rid
@@ -165,7 +183,6 @@ func (d *Directory) createAccount(dn, className, sam string, rid uint32) *entry 
 			e.setNum(name, 0)
 		}
 	}
-	return e
 }
 
 // touch records a change.
@@ -175,15 +192,8 @@ func (d *Directory) touch(e *entry) {
 	e.set("whenChanged", generalizedTime(d.now()))
 }
 
-// byGUID finds an entry.
-func (d *Directory) byGUID(g guid) *entry {
-	for _, e := range d.ordered {
-		if e.guid == g {
-			return e
-		}
-	}
-	return nil
-}
+// byGUID finds an entry, or nil.
+func (d *Directory) byGUID(g guid) *entry { return d.guids[g] }
 
 // resolve finds the entry a client names: by DN, <GUID=...> or <SID=...>
 // (MS-ADTS 3.1.1.3.1.2.4).

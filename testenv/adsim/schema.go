@@ -77,6 +77,7 @@ func attrTypes() []attrType {
 
 // A schema finds attributes and classes by name.
 type schema struct {
+	list    []attrType
 	attrs   map[string]attrType
 	classes map[string]class
 }
@@ -88,8 +89,8 @@ type class struct {
 }
 
 func newSchema() *schema {
-	s := &schema{attrs: make(map[string]attrType), classes: make(map[string]class)}
-	for _, a := range attrTypes() {
+	s := &schema{list: attrTypes(), attrs: make(map[string]attrType), classes: make(map[string]class)}
+	for _, a := range s.list {
 		s.attrs[strings.ToLower(a.name)] = a
 	}
 	for _, c := range []class{

@@ -132,7 +132,7 @@ func (d *Directory) render(guids []guid, s Search) []Entry {
 func (d *Directory) attributes(e *entry, s Search) []Attribute {
 	all := len(s.Attributes) == 0 || slices.Contains(s.Attributes, "*")
 	var out []Attribute
-	for _, at := range attrTypes() {
+	for _, at := range d.schema.list {
 		asked, low, high := rangeOf(s.Attributes, at.name)
 		if at.flags&hidden != 0 || !asked && (!all || at.flags&constructed != 0) {
 			continue

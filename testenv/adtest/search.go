@@ -286,7 +286,7 @@ func (s *suite) paging(t *testing.T) {
 		t.Fatal("the first page has no cookie")
 	}
 	page.SetCookie(answer.Cookie)
-	_, err = s.admin(t).Search(req)
+	_, err = s.as(t, s.AdminDN, string(s.AdminPassword.Expose())).Search(req)
 	s.check(t, "cookie on another connection", outcomeOf(t, err), both(outcome{code: ldap.LDAPResultUnwillingToPerform}))
 	r, err = conn.Search(req)
 	if err != nil || len(r.Entries) != 2 {

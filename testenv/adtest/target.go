@@ -38,11 +38,11 @@ type Target struct {
 // Threshold is the number of wrong passwords that lock an account.
 const Threshold = 3
 
-// Run runs all cases. start begins a target for a group of cases; it may return
-// the same every time.
+// Run runs all cases on the target that start begins.
 func Run(t *testing.T, start func(t *testing.T) Target) {
 	target := start(t)
 	s := &suite{Target: target}
+	s.boss = s.as(t, s.AdminDN, string(s.AdminPassword.Expose()))
 	for _, group := range []struct {
 		name string
 		run  func(*suite, *testing.T)
@@ -71,6 +71,7 @@ func Run(t *testing.T, start func(t *testing.T) Target) {
 
 type suite struct {
 	Target
+	boss  *ldap.Conn
 	users atomic.Int64
 }
 
@@ -104,9 +105,13 @@ func (s *suite) as(t testing.TB, name, password string) *ldap.Conn {
 	return conn
 }
 
+// admin is a connection bound as the administrator, which no case may bind anew.
 func (s *suite) admin(t testing.TB) *ldap.Conn {
 	t.Helper()
-	return s.as(t, s.AdminDN, string(s.AdminPassword.Expose()))
+	if s.boss.IsClosing() {
+		t.Fatal("the administrator's connection was closed")
+	}
+	return s.boss
 }
 
 // A person is a user of one case.
