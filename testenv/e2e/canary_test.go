@@ -106,7 +106,11 @@ func (in *installation) searchAll(metrics string, secrets []string) {
 // refused, dead and pending changes and a kill, and then looks for every
 // password and key in everything it wrote or said.
 func TestP4_Canary(t *testing.T) {
-	w := newWorld(t)
+	t.Run("embedded", func(t *testing.T) { canary(t, newEmbeddedWorld(t)) })
+	t.Run("samba", func(t *testing.T) { canary(t, newWorld(t)) })
+}
+
+func canary(t *testing.T, w *world) {
 	w.serve()
 	const accepted, refused, wrong, dead, pending, reset = "Canary-Accepted-Pässwörd1", "cánary", "Canary-Wrong-Bind2", "Canary-Dead-Letter3", "Canary-Pending-Secret4", "Canary-Reset-By-Admin5"
 
@@ -121,7 +125,7 @@ func TestP4_Canary(t *testing.T) {
 		t.Fatal("the short password was accepted")
 	}
 	c := w.conn()
-	if err := c.Bind(w.dc.AdminUPN, string(w.dc.AdminPassword.Expose())); err != nil {
+	if err := c.Bind(w.adminName, string(w.adminPassword.Expose())); err != nil {
 		t.Fatal(err)
 	}
 	req := ldap.NewModifyRequest(w.dn, nil)
@@ -146,7 +150,7 @@ func TestP4_Canary(t *testing.T) {
 	}
 	metrics := w.metrics()
 	secrets := []string{before, accepted, refused, wrong, dead, pending, reset, servicePassword,
-		string(w.cloud.APIKey().Expose()), string(w.dc.AdminPassword.Expose())}
+		string(w.cloud.APIKey().Expose()), string(w.adminPassword.Expose())}
 	w.searchAll(metrics, secrets)
 	_ = w.stop(syscall.SIGKILL)
 	w.searchAll(metrics, secrets)

@@ -181,7 +181,7 @@ func (in *installation) stop(sig syscall.Signal) error {
 	}
 }
 
-func (in *installation) url() string { return "ldaps://" + in.ldaps }
+func (in *installation) gateway() string { return "ldaps://" + in.ldaps }
 
 func (in *installation) metrics() string {
 	in.t.Helper()
@@ -301,7 +301,7 @@ func (in *installation) conn() *ldap.Conn {
 	if err != nil {
 		in.t.Fatal(err)
 	}
-	c, err := ldap.DialURL(in.url(), ldap.DialWithTLSConfig(clientTLS(in.t, pem)))
+	c, err := ldap.DialURL(in.gateway(), ldap.DialWithTLSConfig(clientTLS(in.t, pem)))
 	if err != nil {
 		in.t.Fatal(err)
 	}

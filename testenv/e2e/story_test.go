@@ -5,52 +5,90 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/dirgate/dirgate/certs/certstest"
 	"github.com/dirgate/dirgate/gateway/ldapwire"
+	"github.com/dirgate/dirgate/store/secret"
+	"github.com/dirgate/dirgate/testenv/adsim"
 	"github.com/dirgate/dirgate/testenv/samba"
 	"github.com/go-ldap/ldap/v3"
 )
 
+// domain is the Active Directory of a world.
+type domain struct {
+	url, caFile, name, base string
+	adminName               string
+	adminPassword           secret.Bytes
+	// addUser adds an enabled user and returns the DN.
+	addUser func(name string, password []byte) string
+	// account is the bind name of the service account.
+	account string
+}
+
 // world is a registered domain with one user on both sides.
 type world struct {
 	*installation
-	dc    *samba.DC
+	domain
+	dc    *samba.DC // nil: the embedded AD
 	cloud cloud
 	dn    string // of alice
 	id    string // of alice in JumpCloud
 }
 
-const before = "Start.Pass1"
+const (
+	before          = "Start.Pass1"
+	servicePassword = "Svc.Secret-77"
+)
 
 // newWorld sets everything up the way an administrator does: init, domain
-// register, with no daemon running.
+// register, with no daemon running. The domain is a real one.
 func newWorld(t *testing.T, opts ...samba.Option) *world {
 	t.Helper()
 	dc := samba.Start(t, opts...)
-	w := &world{installation: newInstallation(t), dc: dc, cloud: newCloud(t)}
-	w.dn = dc.AddUser(t, "alice", []byte(before))
-	w.id = w.cloud.add(t, "alice", "alice@"+dc.Domain)
-	w.must(w.registerArgs()...)
-	return w
+	dc.AddServiceAccount(t, "svc-dirgate", []byte(servicePassword))
+	return registered(t, dc, domain{url: dc.URL, caFile: dc.CAFile, name: dc.Domain, base: dc.BaseDN,
+		adminName: dc.AdminUPN, adminPassword: dc.AdminPassword, account: "svc-dirgate@" + dc.Domain,
+		addUser: func(name string, password []byte) string { return dc.AddUser(t, name, password) }})
 }
 
-const servicePassword = "Svc.Secret-77"
-
-func (w *world) registerArgs() []string {
-	w.t.Helper()
-	svc := "svc-dirgate@" + w.dc.Domain
-	if !slices.Contains(strings.Fields(w.dc.Tool(w.t, "user", "list")), "svc-dirgate") {
-		w.dc.AddServiceAccount(w.t, "svc-dirgate", []byte(servicePassword))
+// newEmbeddedWorld is newWorld with the embedded AD, which runs everywhere.
+func newEmbeddedWorld(t *testing.T) *world {
+	t.Helper()
+	ca := certstest.New(t)
+	password := secret.New([]byte("Admin.Secret-99"))
+	ad, err := adsim.Start(adsim.Config{TLS: ca.Server("127.0.0.1"), AdminPassword: password})
+	if err != nil {
+		t.Fatal(err)
 	}
-	jumpcloudCA := w.secretFile("jc.pem", w.cloud.ca.PEM())
-	return []string{"domain", "register", w.dc.Domain, "--dc", w.dc.URL, "--ca-file", w.dc.CAFile,
-		"--import-account", svc, "--import-password-file", w.secretFile("pw", []byte(servicePassword)),
-		"--jumpcloud-url", w.cloud.URL(), "--jumpcloud-ca-file", jumpcloudCA,
-		"--api-key-file", w.secretFile("key", w.cloud.APIKey().Expose())}
+	t.Cleanup(func() { _ = ad.Close() })
+	add := func(u adsim.User) string {
+		dn, err := ad.AddUser(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dn
+	}
+	add(adsim.User{Name: "svc-dirgate", Password: secret.New([]byte(servicePassword))})
+	return registered(t, nil, domain{url: ad.URL(), caFile: ca.File(), name: ad.Domain(), base: ad.BaseDN(),
+		adminName: ad.AdminDN(), adminPassword: password, account: "svc-dirgate@" + ad.Domain(),
+		addUser: func(name string, password []byte) string {
+			return add(adsim.User{Name: name, Password: secret.New(password), GivenName: "Given", Surname: "Sur"})
+		}})
+}
+
+func registered(t *testing.T, dc *samba.DC, d domain) *world {
+	t.Helper()
+	w := &world{installation: newInstallation(t), domain: d, dc: dc, cloud: newCloud(t)}
+	w.dn = d.addUser("alice", []byte(before))
+	w.id = w.cloud.add(t, "alice", "alice@"+d.name)
+	w.must("domain", "register", d.name, "--dc", d.url, "--ca-file", d.caFile,
+		"--import-account", d.account, "--import-password-file", w.secretFile("pw", []byte(servicePassword)),
+		"--jumpcloud-url", w.cloud.URL(), "--jumpcloud-ca-file", w.cloud.ca.File(),
+		"--api-key-file", w.secretFile("key", w.cloud.APIKey().Expose()))
+	return w
 }
 
 func ldifPassword(tb testing.TB, password string) string {
@@ -75,14 +113,14 @@ func TestStory(t *testing.T) {
 
 	t.Run("search through the gateway equals search at the DC", func(t *testing.T) {
 		for _, args := range [][]string{
-			{"-s", "sub", "-b", w.dc.BaseDN, "(objectClass=*)", "*", "+"},
+			{"-s", "sub", "-b", w.base, "(objectClass=*)", "*", "+"},
 			{"-s", "base", "-b", "", "defaultNamingContext", "supportedControl", "dnsHostName"},
-			{"-E", "pr=50/noprompt", "-b", w.dc.BaseDN, "(objectClass=top)", "cn", "objectGUID"},
-			{"-b", "OU=Nowhere," + w.dc.BaseDN, "cn"},
+			{"-E", "pr=50/noprompt", "-b", w.base, "(objectClass=top)", "cn", "objectGUID"},
+			{"-b", "OU=Nowhere," + w.base, "cn"},
 		} {
-			common := []string{"-x", "-LLL", "-o", "ldif-wrap=no", "-D", "alice@" + w.dc.Domain, "-w", before}
-			direct, derr := w.ldapTool(w.dc.CAFile, "", "ldapsearch", append(append(common, "-H", w.dc.URL), args...)...)
-			through, terr := w.ldapTool(w.ca, "", "ldapsearch", append(append(common, "-H", w.url()), args...)...)
+			common := []string{"-x", "-LLL", "-o", "ldif-wrap=no", "-D", "alice@" + w.name, "-w", before}
+			direct, derr := w.ldapTool(w.caFile, "", "ldapsearch", append(append(common, "-H", w.url), args...)...)
+			through, terr := w.ldapTool(w.ca, "", "ldapsearch", append(append(common, "-H", w.gateway()), args...)...)
 			if direct != through || fmt.Sprint(derr) != fmt.Sprint(terr) {
 				t.Errorf("%q: %d bytes directly (%v), %d bytes through the gateway (%v)", args, len(direct), derr, len(through), terr)
 			}
@@ -94,7 +132,7 @@ func TestStory(t *testing.T) {
 
 	const second, third = "Second-Pässwörd2", "Third€Pass3"
 	t.Run("ldapmodify changes the password everywhere", func(t *testing.T) {
-		if _, err := w.ldapTool(w.ca, w.changeByLDIF(before, second), "ldapmodify", "-x", "-H", w.url(), "-D", w.dn, "-w", before); err != nil {
+		if _, err := w.ldapTool(w.ca, w.changeByLDIF(before, second), "ldapmodify", "-x", "-H", w.gateway(), "-D", w.dn, "-w", before); err != nil {
 			t.Fatal(err)
 		}
 		w.cloud.wantAccepted(t, soon, "alice", second)
@@ -112,7 +150,7 @@ func TestStory(t *testing.T) {
 		if err := exec.Command(python, "-c", "import ldap3").Run(); err != nil {
 			t.Fatalf("%s has no ldap3 (Debian: python3-ldap3): %v", python, err)
 		}
-		if _, err := w.ldapTool(w.ca, string(script), python, "-", w.url(), w.ca, w.dn, second, third); err != nil {
+		if _, err := w.ldapTool(w.ca, string(script), python, "-", w.gateway(), w.ca, w.dn, second, third); err != nil {
 			t.Fatal(err)
 		}
 		w.cloud.wantAccepted(t, soon, "alice", third)
@@ -122,7 +160,7 @@ func TestStory(t *testing.T) {
 	})
 	t.Run("an administrator's reset arrives", func(t *testing.T) {
 		c := w.conn()
-		if err := c.Bind(w.dc.AdminUPN, string(w.dc.AdminPassword.Expose())); err != nil {
+		if err := c.Bind(w.adminName, string(w.adminPassword.Expose())); err != nil {
 			t.Fatal(err)
 		}
 		value, _ := ldapwire.AppendUnicodePwd(nil, []byte("Fourth-Pass4"))
@@ -135,7 +173,7 @@ func TestStory(t *testing.T) {
 	})
 	t.Run("the command line tells the story", func(t *testing.T) {
 		show := w.must("user", "show", "alice")
-		for _, want := range []string{"alice@" + w.dc.Domain, w.id, "Active", "linked since", "password-reset", "applied"} {
+		for _, want := range []string{"alice@" + w.name, w.id, "Active", "linked since", "password-reset", "applied"} {
 			if !strings.Contains(show, want) {
 				t.Errorf("user show lacks %q:\n%s", want, show)
 			}
@@ -147,7 +185,7 @@ func TestStory(t *testing.T) {
 		if tail := w.must("changelog", "tail", "--after", "0", "--no-follow"); !strings.Contains(tail, "intent") || !strings.Contains(tail, "accepted") {
 			t.Errorf("changelog tail lacks records:\n%s", tail)
 		}
-		if domains := w.must("domain", "list"); !strings.Contains(domains, w.dc.Domain) {
+		if domains := w.must("domain", "list"); !strings.Contains(domains, w.name) {
 			t.Errorf("domain list lacks the domain:\n%s", domains)
 		}
 		if ready := w.get("/readyz"); !strings.Contains(ready, "ok") {
@@ -160,7 +198,7 @@ func TestStory(t *testing.T) {
 			`dirgate_changelog_pending{direction="import"} 0`,
 			`dirgate_deadletters{direction="import"} 0`,
 			`dirgate_replicate_lag_seconds_count{direction="import"} 3`,
-			`dirgate_dc_up{dc="` + w.dc.URL + `"} 1`,
+			`dirgate_dc_up{dc="` + w.url + `"} 1`,
 		} {
 			if !strings.Contains(metrics, want) {
 				t.Errorf("metrics lack %s", want)
@@ -190,7 +228,7 @@ func TestErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer direct.Close()
-		for _, name := range []string{w.dn, "alice@" + w.dc.Domain, `CORP\alice`, "nobody@" + w.dc.Domain} {
+		for _, name := range []string{w.dn, "alice@" + w.name, `CORP\alice`, "nobody@" + w.name} {
 			want, got := direct.Bind(name, "wrong"), w.conn().Bind(name, "wrong")
 			if got == nil || want == nil || got.Error() != want.Error() {
 				t.Errorf("%s: got %v, want %v", name, got, want)
@@ -201,7 +239,7 @@ func TestErrors(t *testing.T) {
 		}
 	})
 	t.Run("a refused change is AD's own answer and is not replicated", func(t *testing.T) {
-		out, err := w.ldapTool(w.ca, w.changeByLDIF(before, "short"), "ldapmodify", "-x", "-H", w.url(), "-D", w.dn, "-w", before)
+		out, err := w.ldapTool(w.ca, w.changeByLDIF(before, "short"), "ldapmodify", "-x", "-H", w.gateway(), "-D", w.dn, "-w", before)
 		if err == nil || !strings.Contains(out, "0000052D") {
 			t.Errorf("got %v, want AD's policy error", err)
 		}
