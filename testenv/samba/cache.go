@@ -3,6 +3,7 @@ package samba
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -12,14 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cacheDir is where provisioned domains and locks are kept.
+// cacheDir is where provisioned domains and locks are kept: the user's cache, or
+// a folder of the user's among the temporary ones where there is no home.
 func cacheDir() (string, error) {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		dir = filepath.Join(os.TempDir(), "dirgate-cache-"+strconv.Itoa(os.Getuid()))
+	if dir, err := os.UserCacheDir(); err == nil {
+		dir = filepath.Join(dir, "dirgate")
+		if os.MkdirAll(dir, 0o700) == nil {
+			return dir, nil
+		}
 	}
-	dir = filepath.Join(dir, "dirgate")
-	return dir, os.MkdirAll(dir, 0o700)
+	dir := filepath.Join(os.TempDir(), "dirgate-cache-"+strconv.Itoa(os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	return dir, unix.Access(dir, unix.W_OK)
 }
 
 // lockFile takes an exclusive lock that ends with the process at the latest.
@@ -117,10 +124,14 @@ func lease() (address string, lock *os.File, err error) {
 		if err != nil {
 			return "", nil, err
 		}
-		if probe(address) == nil {
+		if err = probe(address); err == nil {
 			return address, lock, nil
 		}
-		_ = lock.Close() // taken by something that knows no locks
+		_ = lock.Close()
+		if errors.Is(err, fs.ErrPermission) {
+			return "", nil, err // on every other address, too
+		}
+		// Taken by something that knows no locks.
 	}
 	return "", nil, errors.New("find a loopback address whose ports 389 and 636 are free: none in 127.50.0.0/22")
 }
