@@ -117,7 +117,7 @@ func changelogList(c *cli.Context, io streams) error {
 			return fmt.Errorf("changelog list: %w", err)
 		}
 		if c.String("output") == "json" {
-			return writeJSON(io.out, entries)
+			return writeList(io.out, entries)
 		}
 		return printChanges(io, entries)
 	})

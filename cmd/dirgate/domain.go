@@ -135,7 +135,7 @@ func domainList(c *cli.Context, io streams) error {
 			return fmt.Errorf("domain list: %w", err)
 		}
 		if c.String("output") == "json" {
-			return writeJSON(io.out, all)
+			return writeList(io.out, all)
 		}
 		var rows [][]string
 		for _, d := range all {

@@ -14,6 +14,14 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// writeList prints a list, empty where there is none, never null.
+func writeList[T any](w io.Writer, list []T) error {
+	if list == nil {
+		list = []T{}
+	}
+	return writeJSON(w, list)
+}
+
 func writeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
