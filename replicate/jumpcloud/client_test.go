@@ -18,68 +18,6 @@ import (
 
 const canary = `Canary "q" \ é` + "\t1!"
 
-// TestContract makes every request the client can make.
-func TestContract(t *testing.T) {
-	check := checker(t)
-	b := newBench(t)
-	b.config.HTTP = check.Client(t, b.config.HTTP)
-	c := b.make(t, b.config)
-	ctx := t.Context()
-	alice := b.user(t, jcsim.User{Username: "alice", Email: "alice@corp.example", FirstName: "Alice", LastName: "Ng"})
-
-	orgs, err := c.Organizations(ctx)
-	if err != nil || len(orgs) != 1 || orgs[0].ID != b.sim.OrgID() {
-		t.Errorf("organizations: got %v, %v", orgs, err)
-	}
-	b.sim.SetPolicy(jcsim.PasswordPolicy{EnableMinLength: true, MinLength: 12, NeedsSymbolic: true, DisallowUsernameSubstring: true})
-	org, err := c.Organization(ctx, b.sim.OrgID())
-	if p := org.Settings.PasswordPolicy; err != nil || !p.EnableMinLength || p.MinLength != 12 || !p.NeedsSymbolic || p.AllowUsernameSubstring {
-		t.Errorf("organization: got %+v, %v", p, err)
-	}
-	found, err := c.FindUsers(ctx, "ALICE", "nobody@corp.example")
-	if err != nil || len(found) != 1 || found[0].ID != alice {
-		t.Errorf("find: got %v, %v", found, err)
-	}
-	if err := c.SetPassword(ctx, alice, text(canary)); err != nil {
-		t.Error(err)
-	}
-	u, err := c.User(ctx, alice)
-	if err != nil || !u.Activated || u.PasswordDate == "" || u.FirstName != "Alice" || u.State != "ACTIVATED" {
-		t.Errorf("user: got %+v, %v", u, err)
-	}
-	testDirectories(t, c)
-}
-
-func testDirectories(t *testing.T, c *Client) {
-	ctx := t.Context()
-	made, err := c.CreateActiveDirectory(ctx, "DC=corp;DC=example")
-	if err != nil {
-		t.Fatal(err)
-	}
-	on := true
-	changed, err := c.UpdateActiveDirectory(ctx, made.ID, ActiveDirectoryUpdate{UseCase: "TWOWAYSYNC", DelegationState: "ENABLED", GroupsEnabled: &on})
-	if err != nil || changed.UseCase != "TWOWAYSYNC" || !changed.GroupsEnabled || changed.DelegationState != "PENDING" {
-		t.Errorf("update: got %+v, %v", changed, err)
-	}
-	agent, err := c.CreateAgent(ctx, made.ID, AgentImport)
-	if err != nil || agent.ID == "" || agent.ConnectKey.IsEmpty() || agent.Kind != AgentImport {
-		t.Fatalf("create agent: got %+v, %v", agent, err)
-	}
-	agents, err := c.Agents(ctx, made.ID)
-	if err != nil || len(agents) != 1 || agents[0].ID != agent.ID || agents[0].Kind != AgentImport || !agents[0].ConnectKey.IsEmpty() {
-		t.Errorf("agents: got %+v, %v", agents, err)
-	}
-	if err := c.DeleteAgent(ctx, made.ID, agent.ID); err != nil {
-		t.Error(err)
-	}
-	if err := c.DeleteActiveDirectory(ctx, made.ID); err != nil {
-		t.Error(err)
-	}
-	if left, err := c.ActiveDirectories(ctx); err != nil || len(left) != 0 {
-		t.Errorf("directories left: %v, %v", left, err)
-	}
-}
-
 // kinds is how the predicates judge an error.
 func kinds(err error) string {
 	var list []string

@@ -12,7 +12,6 @@ import (
 
 	"github.com/dirgate/dirgate/store/secret"
 	"github.com/dirgate/dirgate/testenv/jcsim"
-	"github.com/dirgate/dirgate/testenv/jcsim/contract"
 	"go.uber.org/goleak"
 )
 
@@ -85,17 +84,3 @@ func (b *bench) user(t *testing.T, u jcsim.User) string {
 }
 
 func text(s string) secret.Bytes { return secret.New([]byte(s)) }
-
-var openContract = sync.OnceValues(func() (*contract.Checker, error) { return contract.Open(contractDir) })
-
-var contractDir string
-
-func checker(t *testing.T) *contract.Checker {
-	t.Helper()
-	contractDir = contract.Dir(t, "../..")
-	c, err := openContract()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}

@@ -7,31 +7,14 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/dirgate/dirgate/testenv/jcsim"
-	"github.com/dirgate/dirgate/testenv/jcsim/contract"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// openContract loads the documents once.
-var openContract = sync.OnceValues(func() (*contract.Checker, error) { return contract.Open(contractDir) })
-
-var contractDir string
-
-func checker(t *testing.T) *contract.Checker {
-	t.Helper()
-	contractDir = contract.Dir(t, "../..")
-	c, err := openContract()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
 
 // sim is a server with a client of its own.
 type sim struct {

@@ -6,6 +6,9 @@
 // and say so, where they are missing. Where the documents contradict
 // themselves or other documentation, the difference is listed in [Deviations],
 // with the reason; [Checker.Unused] finds the ones that no longer occur.
+//
+// The tests of the simulator and of our client against the documents are
+// here, so that no other package's tests have to compile the validator.
 package contract
 
 import (

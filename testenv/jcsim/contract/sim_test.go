@@ -1,21 +1,22 @@
-package jcsim_test
+package contract_test
 
 import (
 	"net/http"
 	"testing"
 
+	"github.com/dirgate/dirgate/store/secret"
 	"github.com/dirgate/dirgate/testenv/jcsim"
 )
 
-// TestContract makes every call that the simulator serves, with success and
+// TestSimulator makes every call that the simulator serves, with success and
 // with each documented failure, and holds both sides to JumpCloud's documents.
-func TestContract(t *testing.T) {
-	check := checker(t)
+func TestSimulator(t *testing.T) {
 	s := start(t, jcsim.Config{Policy: jcsim.PasswordPolicy{NeedsSymbolic: true, EnablePasswordExpirationInDays: true, PasswordExpirationInDays: 90}})
-	s.http = check.Client(t, s.http)
+	check := checker(t)
+	client := s.checked(t)
 	want := func(wanted int, method, path string, body, out any) {
 		t.Helper()
-		if got := s.call(method, path, body, out); got != wanted {
+		if got := s.call(t, client, s.APIKey(), method, path, body, out); got != wanted {
 			t.Errorf("%s %s: got %d, want %d", method, path, got, wanted)
 		}
 	}
@@ -68,7 +69,7 @@ func TestContract(t *testing.T) {
 	want(http.StatusOK, "GET", ad+"/agents/"+id, nil, nil)
 	want(http.StatusNoContent, "DELETE", ad+"/agents/"+id, nil, nil)
 	want(http.StatusOK, "DELETE", ad, nil, nil)
-	if code, _ := s.raw("GET", "/api/systemusers", nil, "wrong"); code != http.StatusUnauthorized {
+	if code := s.call(t, client, secret.New([]byte("wrong")), "GET", "/api/systemusers", nil, nil); code != http.StatusUnauthorized {
 		t.Errorf("wrong key: got %d, want 401", code)
 	}
 
