@@ -53,7 +53,7 @@ func parseOptions(args []string, stderr io.Writer) (o options, err error) {
 	flags.SetOutput(stderr)
 	workloads := flags.String("workloads", "all", "comma-separated names or beginnings of names")
 	programs := flags.String("proxies", defaultPrograms, "comma-separated; \"copy\" adds a Go relay that understands nothing")
-	seconds := flags.Float64("seconds", 2, "length of a measurement")
+	seconds := flags.Float64("seconds", 1.5, "length of a measurement")
 	flags.IntVar(&o.rounds, "rounds", 3, "rounds of all programs on each workload; idle sessions have one")
 	flags.StringVar(&o.format, "format", "text", "text, markdown or json")
 	flags.StringVar(&o.profile, "profile", "", "folder for CPU and allocation profiles of dirgate, one of each workload, taken in the last round")
