@@ -146,6 +146,9 @@ type Change struct {
 	Direction Direction  `json:"direction"`
 	Account   Account    `json:"account"`
 	Actor     string     `json:"actor,omitempty"` // bind name of the session that asked, as it gave it
+	// DC is the domain controller that the request went to, as it is named in
+	// the configuration: another may not have the change yet.
+	DC string `json:"dc,omitempty"`
 	// PwdLastSet is the account's pwdLastSet (100 ns since 1601 UTC) read just
 	// before the request was sent: the evidence that settles an unknown outcome.
 	PwdLastSet int64 `json:"pwdLastSet,omitempty"`
