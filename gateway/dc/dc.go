@@ -1,15 +1,3 @@
-// Package dc reaches the domain controllers of one domain.
-//
-// A [Set] is the list of controllers that may serve a domain, in order of
-// preference, and [Set.Dial] gives a verified TLS connection to one of them.
-// Only ldaps URLs are accepted: passwords travel on every connection, and
-// StartTLS has a clear-text beginning that a man in the middle can strip.
-//
-// The server certificate is always verified against the host of the URL
-// (RFC 4513 section 3.1.3: subjectAltName, never the common name).
-//
-// The package opens sockets but speaks no LDAP: what travels on a connection
-// is its owner's business.
 package dc
 
 import (
@@ -17,133 +5,218 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
-	"net/url"
-	"strings"
+	"slices"
+	"sync"
 	"time"
 )
-
-// DefaultDialTimeout bounds TCP connect and TLS handshake with one
-// controller. A controller in the same site answers in milliseconds; a client
-// waiting for its bind should not wait for a dead one.
-const DefaultDialTimeout = 5 * time.Second
-
-// defaultPort is LDAP over TLS; SRV records give 389 and are not used here.
-const defaultPort = "636"
 
 // ErrUnreachable is wrapped by every error of Dial: no controller could be
 // reached, so nothing was sent to any.
 var ErrUnreachable = errors.New("no domain controller can be reached")
 
-// Config describes a Set.
-type Config struct {
-	// URLs are ldaps://host[:port], in order of preference. At least one.
-	URLs []string
-	// TLS is the client configuration without ServerName, which is set per
-	// controller. It must verify (see certs.Client).
-	TLS *tls.Config
-	// DialTimeout is per controller; zero means DefaultDialTimeout.
-	DialTimeout time.Duration
-	// Observe, when set, is told the result of every attempt: the health of
-	// a controller as this process sees it.
-	Observe func(controller string, up bool)
-}
-
 // Set is the controllers of one domain. It is safe for concurrent use.
 type Set struct {
-	controllers []controller
-	timeout     time.Duration
-	observe     func(string, bool)
+	cfg  Config // with defaults
+	dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	intN func(n int) int
+
+	lookups chan struct{} // holds a token while a lookup runs
+	changed chan struct{} // tells Run that the list differs
+
+	mu      sync.Mutex
+	list    []*controller // by place
+	running bool          // Run is
+	lookup  lookupState
+
+	events  []func() // to be told, in order
+	telling bool     // somebody is at it
 }
 
+// A controller is a member of a Set as long as the Set lists it.
 type controller struct {
-	url  string // as configured, the name in logs and metrics
+	name string // the URL as configured, or of the host that DNS named
 	addr string // host:port
 	tls  *tls.Config
+	wake chan struct{} // tells the watcher that the controller left rotation
+
+	// Guarded by Set.mu.
+	place place
+	state state
+	gone  bool // no longer listed
 }
 
-// New checks cfg; it connects to nothing.
+// New checks cfg; it connects to nothing and looks nothing up.
 func New(cfg Config) (*Set, error) {
-	if len(cfg.URLs) == 0 {
-		return nil, errors.New("no domain controller given: want at least one ldaps:// URL")
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
 	}
-	if cfg.TLS == nil {
-		return nil, errors.New("domain controllers: no TLS configuration")
+	s := &Set{
+		cfg: cfg, dial: new(net.Dialer).DialContext, intN: rand.IntN,
+		lookups: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
-	s := &Set{timeout: cfg.DialTimeout, observe: cfg.Observe}
-	if s.timeout <= 0 {
-		s.timeout = DefaultDialTimeout
-	}
-	if s.observe == nil {
-		s.observe = func(string, bool) {}
-	}
-	for _, raw := range cfg.URLs {
+	for i, raw := range cfg.URLs {
 		addr, host, err := Address(raw)
 		if err != nil {
 			return nil, err
 		}
-		conf := cfg.TLS.Clone()
-		conf.ServerName = host
-		s.controllers = append(s.controllers, controller{url: raw, addr: addr, tls: conf})
+		if s.find(addr) == nil {
+			s.list = append(s.list, s.controller(raw, addr, host, place{group: groupURLs, priority: i}))
+		}
 	}
 	return s, nil
 }
 
-// Address gives the host:port to dial and the host name to verify for an
-// ldaps URL.
-func Address(raw string) (addr, host string, err error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "", "", fmt.Errorf("domain controller URL %q: %w", raw, err)
-	}
-	if !strings.EqualFold(u.Scheme, "ldaps") {
-		return "", "", fmt.Errorf("domain controller URL %q: want ldaps://host[:port]; passwords never travel in clear text", raw)
-	}
-	if u.Hostname() == "" || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.User != nil {
-		return "", "", fmt.Errorf("domain controller URL %q: want just ldaps://host[:port]", raw)
-	}
-	port := u.Port()
-	if port == "" {
-		port = defaultPort
-	}
-	return net.JoinHostPort(u.Hostname(), port), u.Hostname(), nil
+func (s *Set) controller(name, addr, host string, at place) *controller {
+	conf := s.cfg.TLS.Clone()
+	conf.ServerName = host
+	return &controller{name: name, addr: addr, tls: conf, place: at, wake: make(chan struct{}, 1)}
 }
 
-// Dial connects to the first controller that answers, in the order of the
-// list, and completes the TLS handshake. The error wraps ErrUnreachable and
-// says of every controller why it failed.
-func (s *Set) Dial(ctx context.Context) (*tls.Conn, string, error) {
-	var failures []error
-	for _, c := range s.controllers {
-		conn, err := s.dialOne(ctx, c)
-		if err == nil {
-			s.observe(c.url, true)
-			return conn, c.url, nil
-		}
-		if ctx.Err() == nil {
-			s.observe(c.url, false)
-		}
-		failures = append(failures, fmt.Errorf("%s: %w", c.url, err))
+// find returns the listed controller with the address, in any case; nil if
+// there is none. The caller holds mu, or is alone.
+func (s *Set) find(addr string) *controller {
+	i := slices.IndexFunc(s.list, func(c *controller) bool { return canonical(c.addr) == canonical(addr) })
+	if i < 0 {
+		return nil
 	}
-	return nil, "", fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(failures...))
-}
-
-func (s *Set) dialOne(ctx context.Context, c controller) (*tls.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	d := tls.Dialer{Config: c.tls}
-	conn, err := d.DialContext(ctx, "tcp", c.addr)
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*tls.Conn), nil
+	return s.list[i]
 }
 
 // Names lists the controllers as they are named in logs and metrics.
 func (s *Set) Names() []string {
-	names := make([]string, len(s.controllers))
-	for i, c := range s.controllers {
-		names[i] = c.url
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := make([]string, len(s.list))
+	for i, c := range s.list {
+		names[i] = c.name
 	}
 	return names
+}
+
+// Status is what is known of a controller.
+type Status struct {
+	Name string
+	// Up: it is well, as far as known. False also before the first result,
+	// when Since is zero; it is in rotation then all the same.
+	Up    bool
+	Since time.Time // of Up; the zero time when nothing is known
+	// LastErr is why it is out of rotation, or was last; nil if it never was.
+	LastErr error
+	// ReadOnly: it said so in the newest health read (RODC). Without Run it is
+	// never known.
+	ReadOnly bool
+	RTT      time.Duration // of the newest health read; 0 if there was none
+}
+
+// Healthy says of all controllers how they are, in the order of the
+// configuration, then of DNS.
+func (s *Set) Healthy() []Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Status, len(s.list))
+	for i, c := range s.list {
+		st := c.state
+		all[i] = Status{Name: c.name, Up: st.up, Since: st.since, LastErr: st.err, ReadOnly: st.readOnly, RTT: st.rtt}
+	}
+	return all
+}
+
+// ReadOnly reports whether the controller is known to be read-only: writes
+// there end in a referral.
+func (s *Set) ReadOnly(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.list, func(c *controller) bool { return c.name == name && c.state.readOnly })
+}
+
+// Report takes a controller out of rotation because a connection to it died or
+// timed out, as its owner saw: err says how. A nil err and a name that is not
+// listed are ignored.
+func (s *Set) Report(name string, err error) {
+	if err == nil {
+		return
+	}
+	s.mu.Lock()
+	i := slices.IndexFunc(s.list, func(c *controller) bool { return c.name == name })
+	var c *controller
+	if i >= 0 {
+		c = s.list[i]
+	}
+	s.mu.Unlock()
+	if c != nil {
+		s.failed(c, fmt.Errorf("reported by a session: %w", err))
+	}
+}
+
+// failed notes that a controller failed now.
+func (s *Set) failed(c *controller, err error) {
+	s.mu.Lock()
+	changed := c.state.failed(time.Now(), err)
+	if changed {
+		s.observe(c)
+		select {
+		case c.wake <- struct{}{}:
+		default: // it will see this failure, too
+		}
+	}
+	s.mu.Unlock()
+	s.tell()
+}
+
+// dialled notes that a connection was made by something that began at started.
+// While Run reads the controllers' health a handshake does not bring one back:
+// a controller whose directory hangs can still shake hands.
+func (s *Set) dialled(c *controller, started time.Time) {
+	s.mu.Lock()
+	if !s.running || !c.state.known || c.state.up {
+		if c.state.succeeded(started, time.Now()) {
+			s.observe(c)
+		}
+	}
+	s.mu.Unlock()
+	s.tell()
+}
+
+// read notes what a health read that began at started, and took rtt, found.
+func (s *Set) read(c *controller, started time.Time, root rootDSE, rtt time.Duration) {
+	s.mu.Lock()
+	c.state.rtt, c.state.readOnly = rtt, root.readOnly
+	if c.state.succeeded(started, time.Now()) {
+		s.observe(c)
+	}
+	s.mu.Unlock()
+	s.tell()
+	s.cfg.ObserveRequest(c.name, rtt.Seconds())
+}
+
+// observe queues the state of a controller for Observe. The caller holds mu,
+// and calls tell when it no longer does.
+func (s *Set) observe(c *controller) {
+	if c.gone {
+		return
+	}
+	name, up := c.name, c.state.up
+	s.events = append(s.events, func() { s.cfg.Observe(name, up) })
+}
+
+// tell calls back what is queued: in order, one at a time, and without the
+// lock. What is queued meanwhile is told by whoever is at it already.
+func (s *Set) tell() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.telling {
+		return
+	}
+	s.telling = true
+	for len(s.events) > 0 {
+		event := s.events[0]
+		s.events = s.events[1:]
+		s.mu.Unlock()
+		event()
+		s.mu.Lock()
+	}
+	s.telling = false
 }
