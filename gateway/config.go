@@ -59,6 +59,9 @@ type Config struct {
 	MaxAnswer int
 	// MaxConnections bounds client sessions; more are closed at once.
 	MaxConnections int
+	// MaxPerAddress bounds the sessions of one client address, so that one
+	// host cannot take all; zero means half of MaxConnections.
+	MaxPerAddress int
 	// MaxOutstanding bounds the requests of one session that are not yet
 	// answered; reading stops until one is.
 	MaxOutstanding int
@@ -68,6 +71,7 @@ type Config struct {
 
 	HandshakeTimeout time.Duration // TLS handshake with a client
 	IdleTimeout      time.Duration // a session without any message
+	UnboundTimeout   time.Duration // the same, before its first successful bind
 	BindTimeout      time.Duration // waiting for the DC's answer to a bind
 	DrainTimeout     time.Duration // a bind waiting for outstanding operations
 	CaptureTimeout   time.Duration // waiting for the DC's answer to a password change
@@ -85,6 +89,7 @@ const (
 	DefaultMaxHandshakes     = 256
 	DefaultHandshakeTimeout  = 10 * time.Second
 	DefaultIdleTimeout       = 15 * time.Minute // MaxConnIdleTime of AD
+	DefaultUnboundTimeout    = 2 * time.Minute  // InitRecvTimeout of AD
 	DefaultBindTimeout       = 30 * time.Second
 	DefaultDrainTimeout      = 10 * time.Second
 	// A DC can hold a password reset for a minute while it runs filters and
@@ -119,12 +124,16 @@ func (c *Config) validate() error {
 			*d.value = d.def
 		}
 	}
+	if c.MaxPerAddress == 0 {
+		c.MaxPerAddress = max(1, c.MaxConnections/2)
+	}
 	c.MaxMessageUnbound = min(c.MaxMessageUnbound, c.MaxMessage)
 	for _, d := range []struct {
 		value *time.Duration
 		def   time.Duration
 	}{
 		{&c.HandshakeTimeout, DefaultHandshakeTimeout}, {&c.IdleTimeout, DefaultIdleTimeout},
+		{&c.UnboundTimeout, DefaultUnboundTimeout},
 		{&c.BindTimeout, DefaultBindTimeout}, {&c.DrainTimeout, DefaultDrainTimeout},
 		{&c.CaptureTimeout, DefaultCaptureTimeout}, {&c.RecordTimeout, DefaultRecordTimeout},
 		{&c.WriteTimeout, DefaultWriteTimeout},

@@ -14,7 +14,8 @@
 //
 // # Capture
 //
-// A Modify that sets unicodePwd is handled alone: the target entry is read on
+// Of a session one Modify that sets unicodePwd is handled at a time, and of an
+// account too, whatever sessions they come from. The target entry is read on
 // the client's own connection (its objectGUID is the key, names move), the
 // intent with the sealed password is on disk before the DC sees the request,
 // and the outcome is on disk before the client sees the answer. A client that
@@ -22,6 +23,12 @@
 // request that was sent and not answered is recorded as unknown and settled
 // later by evidence; it is never sent twice. When the intent cannot be
 // recorded the request is refused with unavailable (52) and never sent.
+//
+// What the gateway acts on, it must not mistake. Answers are told apart by
+// message ID alone, and an abandoned request may be answered late or never
+// (RFC 4511 section 4.11), so the IDs of abandoned requests are remembered for
+// as long as the DC connection lives and never used for a bind, a password
+// change or a request of the gateway's own.
 //
 // # Identity
 //
@@ -49,7 +56,8 @@
 //
 // A session does not survive the loss of its DC connection: it gets a Notice
 // of Disconnection (RFC 4511 section 4.4.1) with unavailable, and the client
-// connects again. A password write other than to unicodePwd is not captured;
-// one to userPassword, which AD would store in clear text for everybody to
-// read, is refused.
+// connects again. A password write other than a Modify of unicodePwd is not
+// captured: one that comes with an Add is relayed; one to userPassword, which
+// AD would store in clear text for everybody to read, and batch requests, in
+// which it could hide, are refused.
 package gateway

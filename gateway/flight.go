@@ -16,6 +16,13 @@ type flight struct {
 	// are free already, because the client may use one again as soon as it has
 	// the answer; but nothing may overtake them. Guarded by mu.
 	landing int
+	// suspect are IDs of abandoned requests whose answer may still come (RFC
+	// 4511 section 4.11 promises neither an answer nor its absence). A relayed
+	// request may use such an ID again: its answers pass, whatever they are. An
+	// exchange may not: a late answer would be taken for its own. Guarded by mu.
+	suspect map[int32]struct{}
+	// flooded: there were too many to remember; every ID is suspect. Guarded by mu.
+	flooded bool
 	// landed has a value whenever pending shrank since the client loop last
 	// looked; the client loop is the only receiver.
 	landed chan struct{}
@@ -29,8 +36,11 @@ type request struct {
 	answer chan<- []byte
 }
 
+// maxSuspect bounds what a session can make the gateway remember.
+const maxSuspect = 1024
+
 func newFlight() flight {
-	return flight{pending: make(map[int32]request), landed: make(chan struct{}, 1)}
+	return flight{pending: make(map[int32]request), suspect: make(map[int32]struct{}), landed: make(chan struct{}, 1)}
 }
 
 // add enters a request; false when its message ID is in use (RFC 4511 section
@@ -45,20 +55,53 @@ func (f *flight) add(id int32, r request) bool {
 	return true
 }
 
-// addOwn enters a request of the gateway's own under an ID that the client
-// does not use now. The client loop is busy with that request until it is
-// answered, so the client cannot begin to use the ID meanwhile.
-func (f *flight) addOwn(r request) int32 {
+// addExchange enters a request whose answer the gateway acts on. The error is
+// one of the two below.
+func (f *flight) addExchange(id int32, r request) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	id := int32(ldapwire.MaxMessageID)
-	for {
-		if _, used := f.pending[id]; !used {
-			f.pending[id] = r
-			return id
-		}
-		id--
+	if _, used := f.pending[id]; used {
+		return errIDInUse
 	}
+	if _, late := f.suspect[id]; late || f.flooded {
+		return errIDSuspect
+	}
+	f.pending[id] = r
+	return nil
+}
+
+// addOwn enters a request of the gateway's own under an ID that nothing else
+// can be answered under. The client loop is busy with that request until it
+// is answered, so the client cannot begin to use the ID meanwhile.
+func (f *flight) addOwn(r request) (int32, error) {
+	for id := int32(ldapwire.MaxMessageID); ; id-- {
+		switch err := f.addExchange(id, r); err {
+		case nil:
+			return id, nil
+		case errIDSuspect:
+			if f.isFlooded() {
+				return 0, err
+			}
+		}
+	}
+}
+
+func (f *flight) isFlooded() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.flooded
+}
+
+// abandon takes a request out that may be answered or not.
+func (f *flight) abandon(id int32) {
+	f.mu.Lock()
+	if _, known := f.pending[id]; known {
+		delete(f.pending, id)
+		f.suspect[id] = struct{}{}
+		f.flooded = f.flooded || len(f.suspect) > maxSuspect
+	}
+	f.mu.Unlock()
+	f.signal()
 }
 
 // find looks up the request that a message of the DC answers. When the
@@ -68,9 +111,12 @@ func (f *flight) find(id int32, final bool) (request, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r, ok := f.pending[id]
-	if ok && final {
+	switch {
+	case ok && final:
 		delete(f.pending, id)
 		f.landing++
+	case final:
+		delete(f.suspect, id) // the late answer: there is only one
 	}
 	return r, ok
 }
@@ -83,8 +129,7 @@ func (f *flight) landedOne() {
 	f.signal()
 }
 
-// remove takes a request out that will not be answered: abandoned, or given
-// up.
+// remove takes a request out that was not sent.
 func (f *flight) remove(id int32) {
 	f.mu.Lock()
 	delete(f.pending, id)
@@ -96,15 +141,10 @@ func (f *flight) remove(id int32) {
 func (f *flight) clear() {
 	f.mu.Lock()
 	clear(f.pending)
+	clear(f.suspect)
+	f.flooded = false
 	f.mu.Unlock()
 	f.signal()
-}
-
-func (f *flight) has(id int32) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	_, used := f.pending[id]
-	return used
 }
 
 // len counts the requests whose answer has not been passed on.

@@ -10,6 +10,9 @@ import (
 
 // handle decides about one request. An error ends the session.
 func (s *session) handle(msg ldapwire.Message) error {
+	if msg.ID == 0 { // that of unsolicited notifications (RFC 4511 section 4.1.1.1)
+		return &disconnect{ldapwire.ResultProtocolError, "message ID 0 in a request"}
+	}
 	switch msg.Op {
 	case ldapwire.OpBindRequest:
 		return s.bind(msg)
@@ -28,7 +31,11 @@ func (s *session) handle(msg ldapwire.Message) error {
 	return s.relay(msg)
 }
 
-var errIDInUse = &disconnect{ldapwire.ResultProtocolError, "message ID is in use by an outstanding request"}
+// errIDInUse ends a session; errIDSuspect refuses one request.
+var (
+	errIDInUse   error = &disconnect{ldapwire.ResultProtocolError, "message ID is in use by an outstanding request"}
+	errIDSuspect       = errors.New("an abandoned request may still be answered under this message ID")
+)
 
 // relay sends a request to the DC as it is. The answer loop does the rest.
 func (s *session) relay(msg ldapwire.Message) error {
@@ -78,7 +85,7 @@ func (s *session) abandon(msg ldapwire.Message) error {
 	if err != nil || s.up == nil {
 		return nil // nothing can be outstanding; an abandon is never answered
 	}
-	s.flight.remove(target)
+	s.flight.abandon(target)
 	return s.send(msg)
 }
 
@@ -95,6 +102,9 @@ func (s *session) extended(msg ldapwire.Message) error {
 		// It lets binds run side by side and cannot be undone, against the
 		// serialisation that identity rests on.
 		return s.answerLocally(msg, ldapwire.ResultProtocolError, "fast bind is not supported by the gateway")
+	case ldapwire.OIDBatchRequest:
+		// It can carry password writes that nobody would see.
+		return s.answerLocally(msg, ldapwire.ResultUnwillingToPerform, "batch requests are not supported by the gateway")
 	}
 	return s.relay(msg)
 }
@@ -230,8 +240,17 @@ func (s *session) bindExchange(msg ldapwire.Message) (ldapwire.Message, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.BindTimeout)
 	defer cancel()
 	answers := make(chan []byte, 1)
-	s.flight.add(msg.ID, request{op: msg.Op, answer: answers})
-	return s.exchange(ctx, msg.ID, answers, msg.Raw, func(ldapwire.Message) {})
+	if s.flight.addExchange(msg.ID, request{op: msg.Op, answer: answers}) != nil {
+		// Nothing is outstanding, so it is suspect; on a new connection it is not.
+		s.dropUpstream(true)
+		if err := s.upstreamReady(); err != nil {
+			return ldapwire.Message{}, err
+		}
+		if err := s.flight.addExchange(msg.ID, request{op: msg.Op, answer: answers}); err != nil {
+			return ldapwire.Message{}, err
+		}
+	}
+	return s.exchange(ctx, msg.ID, answers, msg.Raw, s.forward)
 }
 
 // bindAnswered moves the session to the state that the DC's answer gives it.
@@ -245,6 +264,7 @@ func (s *session) bindAnswered(name string, res ldapwire.Result, took time.Durat
 	}
 	s.bound, s.name = name != "", name
 	if s.bound {
+		s.everBound = true
 		s.in.SetMax(s.srv.cfg.MaxMessage)
 	}
 	s.log.Debug("bind accepted", "name", clip(name), "dc", s.up.name, "took", took)

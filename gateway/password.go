@@ -25,6 +25,11 @@ type passwordWrite struct {
 // with the change. AD's own names are far shorter.
 const longestDN = 4096
 
+// longestPassword bounds a value of unicodePwd, in bytes: 2047 UTF-16 code
+// units and the quotes. AD's own limit is 256; a value of a megabyte keeps a
+// DC busy for a minute.
+const longestPassword = 4096
+
 // requestRefusal is a request that must not reach the DC.
 type requestRefusal struct {
 	code ldapwire.ResultCode
@@ -76,6 +81,9 @@ func findPasswordWrite(req ldapwire.ModifyRequest) (*passwordWrite, *requestRefu
 	for mod, ok := req.Next(); ok; mod, ok = req.Next() {
 		switch {
 		case ldapwire.IsAttr(mod.Type, ldapwire.AttrUserPassword):
+			if mod.Op == ldapwire.ModDelete || mod.Values.Len() == 0 {
+				continue // takes a published password away
+			}
 			return nil, &requestRefusal{ldapwire.ResultUnwillingToPerform,
 				"userPassword is an ordinary, readable attribute in Active Directory; write unicodePwd instead"}
 		case ldapwire.IsAttr(mod.Type, ldapwire.AttrPwdLastSet):
@@ -113,6 +121,9 @@ func lastValue(values ldapwire.Values) (last []byte) {
 // decodePassword reads the new value, and refuses one that could not be
 // replicated: what the DC accepts must be what is captured.
 func decodePassword(value []byte) (secret.Bytes, *requestRefusal) {
+	if len(value) > longestPassword {
+		return secret.Bytes{}, &requestRefusal{ldapwire.ResultConstraintViolation, "0000052D: the password is too long"}
+	}
 	password, err := ldapwire.DecodeUnicodePwd(value)
 	switch {
 	case err == nil:
@@ -133,32 +144,38 @@ func decodePassword(value []byte) (secret.Bytes, *requestRefusal) {
 func (s *session) capture(msg ldapwire.Message, dn string, write passwordWrite, password secret.Bytes) error {
 	start := time.Now()
 	cfg := &s.srv.cfg
-	if s.flight.has(msg.ID) {
-		return errIDInUse
+	answers := make(chan []byte, 1)
+	// The ID is taken before anything else is done under another one.
+	err := s.flight.addExchange(msg.ID, request{op: msg.Op, answer: answers})
+	if errors.Is(err, errIDSuspect) {
+		return s.captureBusy(msg, write.kind, err.Error()+"; connect again")
 	}
-	target, err := s.readTarget(dn)
 	if err != nil {
+		return err
+	}
+	target, done, err := s.lockTarget(dn)
+	if err != nil {
+		s.flight.remove(msg.ID)
 		s.log.Warn("target of a password change not read", "err", err)
-		return s.captureFailed(msg, write.kind, "not_recorded", "the domain controller does not answer; nothing was changed")
-	}
-	done, err := s.takeTurn(target.account)
-	if err != nil {
-		cfg.Metrics.captures.WithLabelValues(string(write.kind), "not_recorded").Inc()
-		return s.answerLocally(msg, ldapwire.ResultBusy, "another change of this account's password is not finished; try again later")
+		if errors.Is(err, errUnanswered) || errors.Is(err, errNotSent) {
+			return s.captureFailed(msg, write.kind, "not_recorded", "the domain controller does not answer; nothing was changed")
+		}
+		return s.captureBusy(msg, write.kind, "nothing was changed: "+err.Error())
 	}
 	defer done()
 	change := identity.Change{
 		Kind: write.kind, Direction: identity.Import, Actor: clip(s.name),
 		Account:    target.account,
-		PwdLastSet: target.pwdLastSet, MustChange: write.mustChange,
+		PwdLastSet: target.pwdLastSet, MustChange: write.mustChange, DC: s.up.name,
 	}
 	seq, err := s.recordIntent(change, password)
 	if err != nil {
+		s.flight.remove(msg.ID)
 		s.log.Error("password change not recorded, so not sent: check the disk of data_dir", "err", err)
 		cfg.Metrics.captures.WithLabelValues(string(write.kind), "not_recorded").Inc()
 		return s.answerLocally(msg, ldapwire.ResultUnavailable, "dirgate could not record the change, so it was not sent to the domain controller")
 	}
-	answer, err := s.writeExchange(msg)
+	answer, err := s.writeExchange(msg, answers)
 	outcome, reason := settle(answer, err)
 	s.recordOutcome(seq, outcome, reason)
 	s.log.Info("password change", "seq", seq, "account", target.account.GUID.String(), "kind", write.kind, "outcome", outcome, "reason", clip(reason))
@@ -187,10 +204,11 @@ func (s *session) captureFailed(msg ldapwire.Message, kind identity.ChangeKind, 
 	return &disconnect{ldapwire.ResultUnavailable, "the domain controller's connection was lost; connect again"}
 }
 
-func (s *session) takeTurn(account identity.Account) (done func(), err error) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.BindTimeout)
-	defer cancel()
-	return s.srv.turns.take(ctx, turnKey(account))
+// captureBusy answers a password write that cannot be handled now; the DC
+// has not seen it, and the session goes on.
+func (s *session) captureBusy(msg ldapwire.Message, kind identity.ChangeKind, why string) error {
+	s.srv.cfg.Metrics.captures.WithLabelValues(string(kind), "not_recorded").Inc()
+	return s.answerLocally(msg, ldapwire.ResultBusy, why)
 }
 
 // recordIntent and recordOutcome do not depend on the client or on the
@@ -211,12 +229,10 @@ func (s *session) recordOutcome(seq identity.Seq, outcome identity.Outcome, reas
 }
 
 // writeExchange sends the Modify as it came.
-func (s *session) writeExchange(msg ldapwire.Message) (ldapwire.Message, error) {
+func (s *session) writeExchange(msg ldapwire.Message, answers <-chan []byte) (ldapwire.Message, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.CaptureTimeout)
 	defer cancel()
-	answers := make(chan []byte, 1)
-	s.flight.add(msg.ID, request{op: msg.Op, answer: answers})
-	return s.exchange(ctx, msg.ID, answers, msg.Raw, func(ldapwire.Message) {})
+	return s.exchange(ctx, msg.ID, answers, msg.Raw, s.forward)
 }
 
 // settle turns the DC's answer, or its absence, into an outcome.

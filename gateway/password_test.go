@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/dirgate/dirgate/certs/certstest"
@@ -64,7 +65,7 @@ func TestG5_IntentBeforeDCOutcomeBeforeClient(t *testing.T) {
 		}
 	}
 	rec := r.recorder
-	want := identity.Change{Kind: identity.PasswordChange, Direction: identity.Import, Actor: "CN=alice", PwdLastSet: 134000000000000000,
+	want := identity.Change{Kind: identity.PasswordChange, DC: "scripted", Direction: identity.Import, Actor: "CN=alice", PwdLastSet: 134000000000000000,
 		Account: identity.Account{Domain: "corp.example.test", GUID: aliceGUID, DN: aliceDN, SAM: "alice"}}
 	if rec.intents[0] != want {
 		t.Errorf("recorded %+v, want %+v", rec.intents[0], want)
@@ -109,6 +110,8 @@ func TestG4_Forms(t *testing.T) {
 		{"lone surrogate", []ldapwire.Mod{mod(replace, "unicodePwd", []byte("\"\x00\x00\xd8\"\x00"))}, "", "", false, ldapwire.ResultUnwillingToPerform},
 		{"without quotes", []ldapwire.Mod{mod(replace, "unicodePwd", []byte("a\x00b\x00c\x00"))}, "", "", false, ldapwire.ResultUnwillingToPerform},
 		{"UTF-8", []ldapwire.Mod{mod(replace, "unicodePwd", []byte(`"abc"`))}, "", "", false, ldapwire.ResultUnwillingToPerform},
+		{"too long", []ldapwire.Mod{mod(replace, "unicodePwd", quoted(t, strings.Repeat("x", 4096)))}, "", "", false, ldapwire.ResultConstraintViolation},
+		{"a published userPassword may be removed", []ldapwire.Mod{mod(del, "userPassword")}, "", "", false, ldapwire.ResultSuccess},
 		{"empty", []ldapwire.Mod{mod(replace, "unicodePwd", []byte("\"\x00\"\x00"))}, "", "", false, ldapwire.ResultConstraintViolation},
 	}
 	for _, tt := range tests {

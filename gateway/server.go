@@ -17,6 +17,7 @@ var ErrServerClosed = errors.New("gateway: server closed")
 // usable; see New.
 type Server struct {
 	cfg        Config
+	tls        *tls.Config
 	handshakes chan struct{} // one slot per handshake in progress
 	nextID     atomic.Uint64
 	turns      *turns
@@ -24,6 +25,7 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{} // guarded by mu
 	sessions  map[*session]struct{}     // guarded by mu
+	clients   map[string]int            // sessions by client address; guarded by mu
 	closing   bool                      // guarded by mu
 	done      chan struct{}             // closed when closing turns true
 	running   sync.WaitGroup            // sessions
@@ -36,10 +38,12 @@ func New(cfg Config) (*Server, error) {
 	}
 	return &Server{
 		cfg:        cfg,
+		tls:        withSlots(cfg.TLS),
 		handshakes: make(chan struct{}, cfg.MaxHandshakes),
 		turns:      newTurns(),
 		listeners:  make(map[net.Listener]struct{}),
 		sessions:   make(map[*session]struct{}),
+		clients:    make(map[string]int),
 		done:       make(chan struct{}),
 	}, nil
 }
@@ -82,7 +86,7 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) start(conn net.Conn) {
 	sess := newSession(s, s.nextID.Add(1), conn)
 	s.mu.Lock()
-	full := len(s.sessions) >= s.cfg.MaxConnections
+	full := len(s.sessions) >= s.cfg.MaxConnections || s.clients[sess.address] >= s.cfg.MaxPerAddress
 	if s.closing || full {
 		s.mu.Unlock()
 		if full {
@@ -92,6 +96,7 @@ func (s *Server) start(conn net.Conn) {
 		return
 	}
 	s.sessions[sess] = struct{}{}
+	s.clients[sess.address]++
 	s.running.Add(1)
 	s.mu.Unlock()
 	s.cfg.Metrics.connections.Inc()
@@ -106,26 +111,69 @@ func (s *Server) forget(sess *session) {
 	s.cfg.Metrics.connections.Dec()
 	s.mu.Lock()
 	delete(s.sessions, sess)
+	if s.clients[sess.address]--; s.clients[sess.address] == 0 {
+		delete(s.clients, sess.address)
+	}
 	s.mu.Unlock()
 }
 
-// handshake completes TLS with a client, bounded in time and in number.
+// handshake completes TLS with a client, bounded in time and, from the
+// client's first message on, in number: a client that says nothing holds
+// nobody else up.
 func (s *Server) handshake(conn net.Conn) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.HandshakeTimeout)
 	defer cancel()
-	select {
-	case s.handshakes <- struct{}{}:
-		defer func() { <-s.handshakes }()
-	case <-ctx.Done():
-		return nil, errors.New("too many TLS handshakes in progress")
-	case <-s.done:
-		return nil, ErrServerClosed
-	}
-	tc := tls.Server(conn, s.cfg.TLS)
-	if err := tc.HandshakeContext(ctx); err != nil {
+	slot := &handshakeSlot{slots: s.handshakes, done: s.done}
+	defer slot.release()
+	tc := tls.Server(conn, s.tls)
+	if err := tc.HandshakeContext(context.WithValue(ctx, slotKey{}, slot)); err != nil {
 		return nil, err
 	}
 	return tc, nil
+}
+
+// handshakeSlot is the right to do the costly part of a handshake.
+type handshakeSlot struct {
+	slots chan struct{}
+	done  <-chan struct{}
+	held  bool
+}
+
+type slotKey struct{}
+
+// take runs within the handshake, once the ClientHello is there.
+func (h *handshakeSlot) take(ctx context.Context) error {
+	select {
+	case h.slots <- struct{}{}:
+		h.held = true
+		return nil
+	case <-ctx.Done():
+		return errors.New("too many TLS handshakes in progress")
+	case <-h.done:
+		return ErrServerClosed
+	}
+}
+
+func (h *handshakeSlot) release() {
+	if h.held {
+		<-h.slots
+	}
+}
+
+// withSlots makes a listener's configuration ask for a slot.
+func withSlots(conf *tls.Config) *tls.Config {
+	conf = conf.Clone()
+	next := conf.GetConfigForClient
+	conf.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if err := hello.Context().Value(slotKey{}).(*handshakeSlot).take(hello.Context()); err != nil {
+			return nil, err
+		}
+		if next != nil {
+			return next(hello)
+		}
+		return nil, nil
+	}
+	return conf
 }
 
 // Shutdown stops accepting, lets every session finish the requests it has

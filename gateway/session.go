@@ -24,9 +24,10 @@ import (
 // changes, are exchanges: the client loop sends one and waits, and the answer
 // loop hands it the answer instead of forwarding it.
 type session struct {
-	srv *Server
-	log *slog.Logger
-	raw net.Conn // the TCP connection, to end things with
+	srv     *Server
+	log     *slog.Logger
+	raw     net.Conn // the TCP connection, to end things with
+	address string   // the client's, without the port
 
 	ctx    context.Context // ends with kill: the session's own life, not a request's
 	cancel context.CancelFunc
@@ -38,21 +39,31 @@ type session struct {
 	serving sync.WaitGroup   // answer loops
 
 	draining atomic.Bool
+	closer   closer // the DC's TCP connection, for kill
 
 	// Owned by the client loop.
-	up    *upstream // nil: none yet, or thrown away
-	bound bool
-	name  string    // bind name as the client gave it; for people, never a key
-	idle  time.Time // when the session has been silent for too long
+	up        *upstream // nil: none yet, or thrown away
+	bound     bool
+	everBound bool      // some bind succeeded: not a stranger any more
+	name      string    // bind name as the client gave it; for people, never a key
+	idle      time.Time // when the session has been silent for too long
 }
 
 func newSession(srv *Server, id uint64, conn net.Conn) *session {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &session{
-		srv: srv, raw: conn, ctx: ctx, cancel: cancel,
+		srv: srv, raw: conn, address: hostOf(conn.RemoteAddr()), ctx: ctx, cancel: cancel,
 		log:    srv.cfg.Log.With("conn", id, "client", conn.RemoteAddr().String()),
 		flight: newFlight(),
 	}
+}
+
+func hostOf(addr net.Addr) string {
+	host, _, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return addr.String()
+	}
+	return host
 }
 
 // errBye ends the client loop without anything more to say.
@@ -129,7 +140,11 @@ func (s *session) next() (ldapwire.Message, error) {
 // client loop to wake up. The order matters: whoever wakes the loop first
 // stores the reason, then sets a deadline in the past.
 func (s *session) setReadDeadline() {
-	s.idle = time.Now().Add(s.srv.cfg.IdleTimeout)
+	patience := s.srv.cfg.IdleTimeout
+	if !s.everBound {
+		patience = min(patience, s.srv.cfg.UnboundTimeout)
+	}
+	s.idle = time.Now().Add(patience)
 	_ = s.client.SetReadDeadline(s.idle)
 	if s.draining.Load() || s.up.isGone() {
 		s.wake()
@@ -145,7 +160,7 @@ func (s *session) woken(err error) error {
 	case s.up.isGone():
 		return s.upstreamGone(s.up.err)
 	case s.draining.Load():
-		s.waitDrained(s.srv.cfg.CaptureTimeout)
+		s.waitDrained(s.srv.cfg.DrainTimeout) // a change notification never ends
 		return &disconnect{ldapwire.ResultUnavailable, "dirgate is shutting down; connect again"}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		if s.flight.len() > 0 {
@@ -180,6 +195,7 @@ func (s *session) drain() {
 func (s *session) kill() {
 	s.cancel()
 	_ = s.raw.Close()
+	s.closer.close()
 }
 
 func (s *session) close() {

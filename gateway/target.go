@@ -3,6 +3,8 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"strconv"
 
 	"github.com/dirgate/dirgate/gateway/ldapwire"
@@ -15,25 +17,70 @@ type target struct {
 	pwdLastSet int64
 }
 
+// lockTarget reads the entry and takes the account's turn, which done gives
+// on. What was read is from within the turn.
+func (s *session) lockTarget(dn string) (t target, done func(), err error) {
+	if t, err = s.readTarget(dn); err != nil {
+		return t, nil, err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.BindTimeout)
+	defer cancel()
+	done, waited, err := s.srv.turns.take(ctx, turnKey(t.account))
+	if err != nil {
+		return t, nil, errors.New("another change of this account's password is not finished; try again later")
+	}
+	if !waited {
+		return t, done, nil
+	}
+	before := turnKey(t.account)
+	if t, err = s.readTarget(dn); err == nil && turnKey(t.account) != before {
+		err = errors.New("the account was replaced meanwhile; try again")
+	}
+	if err != nil {
+		done()
+		return t, nil, err
+	}
+	return t, done, nil
+}
+
 // readTarget reads the entry on the client's own connection, with the
-// client's own rights. An entry that cannot be read leaves the GUID zero: if
-// the DC accepts the change all the same, the replicator finds it by DN.
+// client's own rights. An entry that does not exist for the client leaves the
+// GUID zero: the DC will refuse the change. Any other failure is an error,
+// since a change must not be recorded for nobody, or for somebody else.
 func (s *session) readTarget(dn string) (target, error) {
 	t := target{account: identity.Account{Domain: s.up.domain.Name, DN: dn}}
 	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.BindTimeout)
 	defer cancel()
 	answers := make(chan []byte, 4)
-	id := s.flight.addOwn(request{op: ldapwire.OpSearchRequest, answer: answers})
+	id, err := s.flight.addOwn(request{op: ldapwire.OpSearchRequest, answer: answers})
+	if err != nil {
+		return t, err
+	}
 	frame := ldapwire.AppendSearchRequest(nil, id, ldapwire.SearchParams{
 		BaseDN: dn, Scope: ldapwire.ScopeBase, SizeLimit: 1,
 		Attributes: []string{"objectGUID", "sAMAccountName", "pwdLastSet"},
 	})
-	_, err := s.exchange(ctx, id, answers, frame, func(msg ldapwire.Message) {
+	entries := 0
+	msg, err := s.exchange(ctx, id, answers, frame, func(msg ldapwire.Message) {
 		if msg.Op == ldapwire.OpSearchResultEntry {
+			entries++
 			t.read(msg.Body)
 		}
 	})
-	return t, err
+	if err != nil {
+		return t, err
+	}
+	res, err := ldapwire.ParseResult(msg.Body)
+	switch {
+	case err != nil || msg.Op != ldapwire.OpSearchResultDone:
+		return t, errors.New("the target's entry was answered with something else")
+	case res.Code == ldapwire.ResultSuccess && entries == 1 && !t.account.GUID.IsZero():
+		return t, nil
+	case res.Code == ldapwire.ResultSuccess && entries == 0,
+		res.Code == ldapwire.ResultNoSuchObject, res.Code == ldapwire.ResultInsufficientAccessRights:
+		return target{account: identity.Account{Domain: s.up.domain.Name, DN: dn}}, nil
+	}
+	return t, fmt.Errorf("the target's entry was not read: %s, %d entries", res.Code, entries)
 }
 
 func (t *target) read(body []byte) {

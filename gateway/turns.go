@@ -27,14 +27,14 @@ func newTurns() *turns { return &turns{queue: make(map[string]*turn)} }
 // turnKey is the account, or its DN while the GUID is not known.
 func turnKey(a identity.Account) string {
 	if a.GUID.IsZero() {
-		return strings.ToLower(a.DN)
+		return strings.ToLower(strings.TrimSpace(a.DN))
 	}
 	return a.GUID.String()
 }
 
-// take waits for the turn of an account; done gives it on. The error is
-// ctx's.
-func (t *turns) take(ctx context.Context, key string) (done func(), err error) {
+// take waits for the turn of an account; done gives it on, and waited says
+// that somebody else had it. The error is ctx's.
+func (t *turns) take(ctx context.Context, key string) (done func(), waited bool, err error) {
 	t.mu.Lock()
 	mine := t.queue[key]
 	if mine == nil {
@@ -42,6 +42,7 @@ func (t *turns) take(ctx context.Context, key string) (done func(), err error) {
 		mine.free <- struct{}{}
 		t.queue[key] = mine
 	}
+	waited = mine.want > 0
 	mine.want++
 	t.mu.Unlock()
 	select {
@@ -49,10 +50,10 @@ func (t *turns) take(ctx context.Context, key string) (done func(), err error) {
 		return func() {
 			mine.free <- struct{}{}
 			t.leave(key, mine)
-		}, nil
+		}, waited, nil
 	case <-ctx.Done():
 		t.leave(key, mine)
-		return nil, ctx.Err()
+		return nil, true, ctx.Err()
 	}
 }
 

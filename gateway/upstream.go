@@ -74,6 +74,7 @@ func (s *session) upstreamReady() error {
 		gone:    make(chan struct{}),
 	}
 	s.up = up
+	s.closer.set(conn.NetConn())
 	s.serving.Add(1)
 	go func() {
 		defer s.serving.Done()
@@ -91,9 +92,9 @@ func (s *session) dropUpstream(unbind bool) {
 	}
 	close(s.up.retired)
 	if unbind && !s.up.isGone() {
-		_ = s.up.conn.SetWriteDeadline(time.Now().Add(time.Second))
-		_ = s.up.out.write(ldapwire.AppendUnbindRequest(nil, 1), true)
+		s.up.out.last(ldapwire.AppendUnbindRequest(nil, 1), time.Second)
 	}
+	s.closer.forget()
 	_ = s.up.conn.Close()
 	s.up = nil
 	s.flight.clear()

@@ -10,12 +10,12 @@ import (
 // company are gathered and leave together, so that a burst costs one TLS
 // record and one system call. No buffer is held while nothing waits.
 type frameWriter struct {
-	conn    net.Conn
-	timeout time.Duration
+	conn net.Conn
 
-	mu  sync.Mutex
-	buf *[]byte // waiting, from the pool; nil while nothing waits; guarded by mu
-	err error   // the first failure sticks: a later message must not follow half of an earlier one
+	mu      sync.Mutex
+	timeout time.Duration // guarded by mu
+	buf     *[]byte       // waiting, from the pool; nil while nothing waits; guarded by mu
+	err     error         // the first failure sticks: a later message must not follow half of an earlier one
 }
 
 // gather is how many bytes wait at most; a TLS record holds 16 KiB.
@@ -51,6 +51,15 @@ func (w *frameWriter) write(frame []byte, now bool) error {
 		return w.flushLocked()
 	}
 	return nil
+}
+
+// last sends a frame within a time of its own; nothing can be sent after it
+// failed.
+func (w *frameWriter) last(frame []byte, within time.Duration) {
+	w.mu.Lock()
+	w.timeout = within
+	w.mu.Unlock()
+	_ = w.write(frame, true)
 }
 
 // flush sends what waits.

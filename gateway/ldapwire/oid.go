@@ -8,6 +8,7 @@ const (
 	OIDWhoAmI                = "1.3.6.1.4.1.4203.1.11.3"    // RFC 4532
 	OIDCancel                = "1.3.6.1.1.8"                // RFC 3909
 	OIDFastBind              = "1.2.840.113556.1.4.1781"    // MS-ADTS 5.1.1.3
+	OIDBatchRequest          = "1.2.840.113556.1.4.2212"    // LDAP_SERVER_BATCH_REQUEST_OID, MS-ADTS 3.1.1.3.4.2.11
 	OIDTTLRefresh            = "1.3.6.1.4.1.1466.101.119.1" // RFC 2589
 )
 
