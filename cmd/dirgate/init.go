@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dirgate/dirgate/certs"
 	"github.com/dirgate/dirgate/cmd/internal/config"
@@ -19,7 +20,8 @@ func initCommand(io streams) *cli.Command {
 	return command(&cli.Command{
 		Name:  "init",
 		Usage: "write a configuration, a private CA, a server certificate and the master key",
-		Description: "Writes into the folder of --config. Nothing that exists is overwritten. With a --config\n" +
+		Description: "Writes into the folder of --config. Nothing that exists is overwritten, and\n" +
+			"nothing is left behind when something fails. With a --config\n" +
 			"outside /etc/dirgate, data and admin socket are put beside it too.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "host", Usage: "`NAME` or address by which clients reach the gateway; repeat for more (default: this machine's name, localhost)"},
@@ -58,36 +60,120 @@ func (i *installation) dir() string       { return filepath.Dir(i.path) }
 func (i *installation) caFile() string    { return filepath.Join(i.dir(), "ca.crt") }
 func (i *installation) caKeyFile() string { return filepath.Join(i.dir(), "ca.key") }
 
-// create writes everything, or refuses before it wrote anything.
+// create makes an installation whole or not at all: what can be refused is
+// refused before anything is written, and what was written is removed when a
+// later write fails.
 func (i *installation) create() (*config.Config, error) {
 	cfg, err := i.plan()
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range []string{cfg.Path, i.caFile(), i.caKeyFile(), cfg.TLS.CertFile, cfg.TLS.KeyFile, cfg.MasterKeyFile, keysDir(cfg)} {
-		if _, err := os.Lstat(p); !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s exists and is not overwritten; remove it or choose another --config", p)
+	text, err := i.check(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if i.ca, err = certs.NewCA("dirgate private CA"); err != nil {
+		return nil, err
+	}
+	server, err := i.ca.Issue(i.hosts...)
+	if err != nil {
+		return nil, err
+	}
+	var written undo
+	if err := i.write(cfg, text, server, &written); err != nil {
+		return nil, errors.Join(err, written.run())
+	}
+	return cfg, nil
+}
+
+// check gives the text of the configuration, or says why this installation
+// cannot be made.
+func (i *installation) check(cfg *config.Config) ([]byte, error) {
+	text := config.Example(*cfg)
+	if _, err := config.Parse(cfg.Path, text); err != nil {
+		if wrong, ok := errors.AsType[*config.Error](err); ok {
+			return nil, usagef("%s: %s", wrong.Key, wrong.Problem)
 		}
+		return nil, err
 	}
 	for _, dir := range []string{i.dir(), cfg.DataDir} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := rightUser(dir, os.Geteuid()); err != nil {
 			return nil, err
 		}
 	}
-	if i.ca, err = certs.CreateCA(i.caFile(), i.caKeyFile(), "dirgate private CA"); err != nil {
-		return nil, err
+	for _, p := range []string{cfg.Path, i.caFile(), i.caKeyFile(), cfg.TLS.CertFile, cfg.TLS.KeyFile, cfg.MasterKeyFile, keysDir(cfg)} {
+		switch _, err := os.Lstat(p); {
+		case err == nil:
+			return nil, fmt.Errorf("%s exists and is not overwritten; remove it or choose another --config", p)
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
 	}
-	if err := certs.Issue(i.ca, cfg.TLS.CertFile, cfg.TLS.KeyFile, i.hosts...); err != nil {
-		return nil, err
+	return text, nil
+}
+
+// write notes in done how to remove each thing before it is made, because a
+// write that fails may leave a part of it.
+func (i *installation) write(cfg *config.Config, text []byte, server certs.Pair, done *undo) error {
+	for _, dir := range []string{i.dir(), cfg.DataDir} {
+		done.folders(dir)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
 	}
+	done.files(i.caFile(), i.caKeyFile())
+	if err := i.ca.Write(i.caFile(), i.caKeyFile()); err != nil {
+		return err
+	}
+	done.files(cfg.TLS.CertFile, cfg.TLS.KeyFile)
+	if err := server.Write(cfg.TLS.CertFile, cfg.TLS.KeyFile); err != nil {
+		return err
+	}
+	done.files(cfg.MasterKeyFile, keysDir(cfg))
 	if err := createKeys(cfg); err != nil {
-		return nil, err
+		return err
 	}
 	// The configuration comes last: with it the installation is complete.
-	if err := renameio.WriteFile(cfg.Path, config.Example(*cfg), 0o644); err != nil {
-		return nil, err
+	return renameio.WriteFile(cfg.Path, text, 0o644)
+}
+
+// undo removes what was made here, newest first.
+type undo []func() error
+
+// files are those that did not exist before.
+func (u *undo) files(paths ...string) {
+	for _, p := range paths {
+		*u = append(*u, func() error { return os.RemoveAll(p) })
 	}
-	return cfg, nil
+}
+
+// folders are dir and those above it that do not exist yet. They are removed
+// only if nothing else has come into them.
+func (u *undo) folders(dir string) {
+	var missing []string
+	for {
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			break
+		}
+		missing = append(missing, dir)
+		dir = filepath.Dir(dir)
+	}
+	for _, dir := range slices.Backward(missing) {
+		*u = append(*u, func() error {
+			if err := os.Remove(dir); !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			return nil
+		})
+	}
+}
+
+func (u undo) run() error {
+	var errs []error
+	for _, remove := range slices.Backward(u) {
+		errs = append(errs, remove())
+	}
+	return errors.Join(errs...)
 }
 
 // createKeys makes the master key and the first pair of sealing keys.

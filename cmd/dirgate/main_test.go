@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -23,6 +24,10 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status,
 			"mode":   mode,
+		},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("LONG", strings.Repeat("n", 250)) // of 255 that a name may have
+			return nil
 		},
 		RequireExplicitExec: true,
 	})

@@ -122,11 +122,12 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read config: %w", err)
 	}
-	return parse(abs, data)
+	return Parse(abs, data)
 }
 
-// parse decodes data as the file of the given absolute name.
-func parse(path string, data []byte) (*Config, error) {
+// Parse checks data as the contents of a file of the given absolute name, which
+// need not exist. The error is that of [Load].
+func Parse(path string, data []byte) (*Config, error) {
 	cfg := Default()
 	if err := decode(&cfg, path, data); err != nil {
 		return nil, err

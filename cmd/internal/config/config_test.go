@@ -27,7 +27,7 @@ func custom() Config {
 }
 
 func TestParse(t *testing.T) {
-	got, err := parse(file, []byte(`
+	got, err := Parse(file, []byte(`
 data_dir: /srv/dirgate
 master_key_file: "/srv/keys/master.key"
 tls:
@@ -60,22 +60,22 @@ log:
 
 func TestParseDefaults(t *testing.T) {
 	for _, text := range []string{"", "\n", "# nothing\n", "---\n", "gateway:\n  # ldaps: \":1\"\nlog:\n", "{}"} {
-		got, err := parse(file, []byte(text))
+		got, err := Parse(file, []byte(text))
 		if err != nil {
-			t.Errorf("parse(%q): %v", text, err)
+			t.Errorf("Parse(%q): %v", text, err)
 			continue
 		}
 		want := Default()
 		want.Path = file
 		if *got != want {
-			t.Errorf("parse(%q):\n got %+v\nwant %+v", text, *got, want)
+			t.Errorf("Parse(%q):\n got %+v\nwant %+v", text, *got, want)
 		}
 	}
 }
 
 // TestRelativePaths checks that paths start at the file's folder.
 func TestRelativePaths(t *testing.T) {
-	got, err := parse(file, []byte("data_dir: data\nmaster_key_file: ../keys/m.key\ntls: {cert_file: ./a.crt, key_file: a.key}\nadmin: {socket: s}\n"))
+	got, err := Parse(file, []byte("data_dir: data\nmaster_key_file: ../keys/m.key\ntls: {cert_file: ./a.crt, key_file: a.key}\nadmin: {socket: s}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestParseErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := parse(file, []byte(tt.text))
+			_, err := Parse(file, []byte(tt.text))
 			got, ok := errors.AsType[*Error](err)
 			if !ok {
 				t.Fatalf("parse: got %v, want an *Error", err)
@@ -158,7 +158,7 @@ func TestParseErrors(t *testing.T) {
 
 // TestAllErrors checks that one run shows everything that is wrong.
 func TestAllErrors(t *testing.T) {
-	_, err := parse(file, []byte("nope: 1\nlog:\n  level: loud\n"))
+	_, err := Parse(file, []byte("nope: 1\nlog:\n  level: loud\n"))
 	want := file + ":1: nope: unknown key\n" +
 		file + `:3: log.level: "loud" is not one of its values: want debug, info, warn or error`
 	if err == nil || err.Error() != want {
@@ -195,7 +195,7 @@ func TestExample(t *testing.T) {
 		example := string(Example(cfg))
 		want := cfg
 		want.Path = file
-		got, err := parse(file, []byte(example))
+		got, err := Parse(file, []byte(example))
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, example)
 		}
@@ -279,11 +279,11 @@ func FuzzParse(f *testing.F) {
 	f.Add("data_dir: \"\\x41\\u00e9 #:\"\nadmin:\n  socket: 'it''s'\n")
 	f.Add("tls: {min_version: 1.3}\ngateway: [1]\n---\n&a *a <<: !!x ? - |\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		cfg, err := parse(file, []byte(text))
+		cfg, err := Parse(file, []byte(text))
 		if err != nil {
 			return
 		}
-		again, err := parse(file, Example(*cfg))
+		again, err := Parse(file, Example(*cfg))
 		if err != nil {
 			t.Fatalf("example of %q: %v\n%s", text, err, Example(*cfg))
 		}
