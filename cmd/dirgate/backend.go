@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -68,6 +69,9 @@ func keysDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "key
 
 // openStore opens the store of an installation.
 func openStore(cfg *config.Config, log *slog.Logger) (*opened, error) {
+	if err := rightUser(cfg.DataDir, os.Geteuid()); err != nil {
+		return nil, err
+	}
 	master, err := secret.ReadMasterKey(cfg.MasterKeyFile)
 	if err != nil {
 		return nil, err

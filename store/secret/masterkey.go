@@ -122,9 +122,18 @@ func private(f *os.File) error {
 		return fmt.Errorf("mode %04o lets others read or write it; run `chmod 0600 %s`", mode, f.Name())
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid() {
-		return fmt.Errorf("it belongs to uid %d, and this process runs as uid %d; run `chown %d %s`", stat.Uid, os.Geteuid(), os.Geteuid(), f.Name())
+		return notOurs(f.Name(), stat.Uid, os.Geteuid())
 	}
 	return nil
+}
+
+// notOurs never advises root to take the file: it belongs to the user that the
+// daemon runs as, who could not read it any more.
+func notOurs(name string, owner uint32, euid int) error {
+	if euid == 0 {
+		return fmt.Errorf("it belongs to uid %d, and this process runs as root; run it as that user: sudo -u '#%d' ...", owner, owner)
+	}
+	return fmt.Errorf("it belongs to uid %d, and this process runs as uid %d; run it as that user, or `chown %d %s`", owner, euid, euid, name)
 }
 
 // readKeyFile reads a small text file without its final line ending.
