@@ -14,7 +14,7 @@ import (
 // those left by an earlier process, and those the gateway declared unknown.
 // The others are being answered at this moment.
 func (e *Engine) settleAll(ctx context.Context) (next time.Time, err error) {
-	entries, err := e.cfg.Store.Unsettled(page)
+	entries, err := e.cfg.Store.Unsettled(page, 0)
 	if err != nil {
 		return next, err
 	}

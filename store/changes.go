@@ -123,6 +123,15 @@ func (b *batch) accept(e identity.Entry, reason string) error {
 	return nil
 }
 
+// BeginProbe records that a bind with the new password is about to tell
+// whether an unsettled change was accepted. It is on disk before the bind, so
+// that a process that dies and starts again and again does not use up the
+// account's lockout budget. An error that wraps [ErrState] means that the
+// change was settled meanwhile.
+func (s *Store) BeginProbe(ctx context.Context, seq identity.Seq) error {
+	return s.record(ctx, "begin probe of", seq, Record{Type: RecordProbe})
+}
+
 // BeginAttempt records that a pending change is about to be written to the
 // other side, and what was read there just before: the evidence by which an
 // attempt that ends without an answer is judged. It must not be empty. An

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
 )
 
@@ -34,13 +35,16 @@ const (
 
 // Domain is a registered AD domain. Its credentials are kept apart, sealed.
 type Domain struct {
-	Name       string   `json:"name"` // DNS name, lower case
-	NetBIOS    string   `json:"netbios,omitempty"`
-	BaseDN     string   `json:"baseDN"`
-	RootDN     string   `json:"rootDN,omitempty"`     // users are below this
-	ScopeGroup string   `json:"scopeGroup,omitempty"` // DN; users are members of this
-	DCs        []string `json:"dcs"`                  // URLs
-	CAPEM      []byte   `json:"caPEM,omitempty"`      // certificates that the DCs' are checked against; none: the system's
+	Name       string `json:"name"` // DNS name, lower case
+	NetBIOS    string `json:"netbios,omitempty"`
+	BaseDN     string `json:"baseDN"`
+	RootDN     string `json:"rootDN,omitempty"`     // users are below this
+	ScopeGroup string `json:"scopeGroup,omitempty"` // users are members of this: its DN when it was registered
+	// ScopeGroupGUID finds the scope group after a rename or a move; zero
+	// without a group, and in a registration that is older than the field.
+	ScopeGroupGUID identity.GUID `json:"scopeGroupGUID,omitzero"`
+	DCs            []string      `json:"dcs"`             // URLs
+	CAPEM          []byte        `json:"caPEM,omitempty"` // certificates that the DCs' are checked against; none: the system's
 
 	UseCase       string `json:"useCase"`
 	PasswordSync  string `json:"passwordSync"`

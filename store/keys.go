@@ -26,7 +26,7 @@ import (
 //
 // status1 is u, p or d; direction1 is i or s. account17 is 01 and the
 // objectGUID, or, when that is not known, 02 and the first 16 bytes of the
-// SHA-256 of the lower-cased DN. Domains are DNS names in lower case.
+// SHA-256 of the DN as plainDN writes it. Domains are DNS names in lower case.
 //
 // Values that are ours begin with a version byte; the rest is JSON. Records
 // are a few hundred bytes and written once per sync, which costs a hundred
@@ -98,8 +98,36 @@ func accountKey(guid identity.GUID, dn string) []byte {
 	if !guid.IsZero() {
 		return append([]byte{1}, guid[:]...)
 	}
-	sum := sha256.Sum256([]byte(strings.ToLower(dn)))
+	sum := sha256.Sum256([]byte(plainDN(dn)))
 	return append([]byte{2}, sum[:16]...)
+}
+
+// plainDN writes two spellings of a DN that differ in case, or in spaces around
+// the separators (RFC 4514 section 2.4 lets a reader accept them), the same
+// way. It is no parser: other spellings, such as hexadecimal escapes, stay
+// apart, and what is no DN stays what it is.
+func plainDN(dn string) string {
+	var parts []string
+	for rdn := range strings.SplitSeq(escapedComma.Replace(dn), ",") {
+		name, value, isPair := strings.Cut(rdn, "=")
+		if name = trimSpaces(name); isPair {
+			name += "=" + trimSpaces(value)
+		}
+		parts = append(parts, strings.ToLower(name))
+	}
+	return strings.Join(parts, ",")
+}
+
+// escapedComma hides a comma that separates nothing.
+var escapedComma = strings.NewReplacer(`\\`, `\5c`, `\,`, `\2c`)
+
+// trimSpaces leaves a space that ends in an escape.
+func trimSpaces(s string) string {
+	trimmed := strings.Trim(s, " ")
+	if strings.HasSuffix(trimmed, `\`) {
+		trimmed += " "
+	}
+	return trimmed
 }
 
 func keyAccount(account []byte, seq identity.Seq) []byte {

@@ -64,6 +64,25 @@ func (b *batch) putLink(link identity.Link) {
 	b.set([]byte(prefixLinkID+link.JumpCloudID), linkName(link.Domain, link.GUID))
 }
 
+// RemoveLink ends a link; the next change of the account is paired anew. The
+// error wraps [ErrNotFound] when there is none.
+func (s *Store) RemoveLink(ctx context.Context, domain string, guid identity.GUID) error {
+	domain = strings.ToLower(domain)
+	err := s.submit(ctx, func(b *batch) error {
+		var link identity.Link
+		if err := get(b.txn, keyLink(domain, guid), &link); err != nil {
+			return err
+		}
+		b.delete(keyLink(domain, guid))
+		b.delete([]byte(prefixLinkID + link.JumpCloudID))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("remove link of account %s: %w", guid, err)
+	}
+	return nil
+}
+
 // LinkByGUID returns the link of an AD account, or wraps ErrNotFound.
 func (s *Store) LinkByGUID(domain string, guid identity.GUID) (link identity.Link, err error) {
 	err = s.getValue("link of account "+guid.String(), keyLink(strings.ToLower(domain), guid), &link)

@@ -38,14 +38,16 @@ func (s *Store) Pending(d identity.Direction, limit int, after identity.Seq) ([]
 	return s.openEntries(listKey{identity.StatusPending, d}, pageSize(limit), after)
 }
 
-// Unsettled returns the oldest unsettled changes of both directions.
-func (s *Store) Unsettled(limit int) ([]identity.Entry, error) {
+// Unsettled returns unsettled changes of both directions in the order of
+// their numbers, those after a number only; fewer than limit (at most 1000)
+// means that there are no more.
+func (s *Store) Unsettled(limit int, after identity.Seq) ([]identity.Entry, error) {
 	limit = pageSize(limit)
-	imports, err := s.openEntries(listKey{identity.StatusUnsettled, identity.Import}, limit, 0)
+	imports, err := s.openEntries(listKey{identity.StatusUnsettled, identity.Import}, limit, after)
 	if err != nil {
 		return nil, err
 	}
-	syncs, err := s.openEntries(listKey{identity.StatusUnsettled, identity.Sync}, limit, 0)
+	syncs, err := s.openEntries(listKey{identity.StatusUnsettled, identity.Sync}, limit, after)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ const (
 	RecordAccepted   RecordType = "accepted"   // that side accepted it
 	RecordRefused    RecordType = "refused"    // that side refused it
 	RecordUnknown    RecordType = "unknown"    // it was sent, and no answer was seen
+	RecordProbe      RecordType = "probe"      // a bind with the new password is about to tell whether it was accepted
 	RecordAttempt    RecordType = "attempt"    // it is about to be written to the other side
 	RecordApplied    RecordType = "applied"    // the other side has it
 	RecordDeferred   RecordType = "deferred"   // the attempt had no effect; there will be another

@@ -47,6 +47,7 @@ func (f *fixture) randomStep(t *testing.T, r *rand.Rand) {
 		func() error { return f.Settle(ctx, seq, identity.OutcomeAccepted, "") },
 		func() error { return f.Settle(ctx, seq, identity.OutcomeRefused, "52e") },
 		func() error { return f.Settle(ctx, seq, identity.OutcomeUnknown, "cut") },
+		func() error { return f.BeginProbe(ctx, seq) },
 		func() error { return f.BeginAttempt(ctx, seq, "date") },
 		func() error { return f.BeginAttempt(ctx, seq, "date") },
 		func() error { return f.MarkApplied(ctx, seq, nil) },

@@ -35,6 +35,8 @@ func next(e identity.Entry, r Record) (identity.Entry, error) {
 		err = begin(&e, r)
 	case RecordAccepted, RecordRefused, RecordUnknown:
 		err = settle(&e, r)
+	case RecordProbe:
+		err = probe(&e, r)
 	case RecordAttempt, RecordApplied, RecordDeferred, RecordUnanswered, RecordPostponed, RecordDead:
 		err = other(&e, r)
 	case RecordRetried, RecordDiscarded, RecordSuperseded:
@@ -88,6 +90,15 @@ func settle(e *identity.Entry, r Record) error {
 		}
 		e.Reason = r.Reason
 	}
+	return nil
+}
+
+// probe is a look for the answer that was not seen.
+func probe(e *identity.Entry, r Record) error {
+	if e.Status != identity.StatusUnsettled {
+		return refuse(*e, r)
+	}
+	e.Probes++
 	return nil
 }
 

@@ -52,6 +52,7 @@ func TestNext(t *testing.T) {
 		{RecordAccepted, false, [8]identity.Status{wrong, pending, same, same, wrong, same, same, same}},
 		{RecordRefused, false, [8]identity.Status{wrong, refused, wrong, wrong, same, wrong, wrong, same}},
 		{RecordUnknown, false, [8]identity.Status{wrong, unsettled, wrong, wrong, wrong, wrong, wrong, same}},
+		{RecordProbe, false, [8]identity.Status{wrong, unsettled, wrong, wrong, wrong, wrong, wrong, wrong}},
 		{RecordAttempt, false, [8]identity.Status{wrong, wrong, pending, wrong, wrong, wrong, wrong, wrong}},
 		{RecordAttempt, true, [8]identity.Status{wrong, wrong, pending, wrong, wrong, wrong, wrong, wrong}},
 		{RecordApplied, false, [8]identity.Status{wrong, wrong, applied, same, wrong, same, wrong, same}},
@@ -118,6 +119,8 @@ func TestNextFields(t *testing.T) {
 			func(e *identity.Entry) { e.Attempts, e.Reason, e.NextTry = 3, "down", later }},
 		{"an unknown outcome leaves its reason", entryIn(identity.StatusUnsettled, false), Record{Type: RecordUnknown, Reason: "cut"},
 			func(e *identity.Entry) { e.Reason = "cut" }},
+		{"a probe is counted", entryIn(identity.StatusUnsettled, false), Record{Type: RecordProbe},
+			func(e *identity.Entry) { e.Probes = 1 }},
 		{"a dead change may be tried from the beginning", entryIn(identity.StatusDead, false), Record{Type: RecordRetried, At: later},
 			func(e *identity.Entry) {
 				e.Status, e.Attempts, e.NextTry, e.Since = identity.StatusPending, 0, time.Time{}, later

@@ -66,6 +66,24 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+func TestRemoveLink(t *testing.T) {
+	f := newStore(t)
+	ctx := t.Context()
+	ok(t, f.PutLink(ctx, identity.Link{Domain: "corp.example", GUID: guid(1), JumpCloudID: "a"}))
+	ok(t, f.PutLink(ctx, identity.Link{Domain: "corp.example", GUID: guid(2), JumpCloudID: "b"}))
+	ok(t, f.RemoveLink(ctx, "CORP.example", guid(1)))
+	if err := f.RemoveLink(ctx, "corp.example", guid(1)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("removed twice: %v, want ErrNotFound", err)
+	}
+	if _, err := f.LinkByJumpCloudID("a"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("link by the id of the user: %v, want ErrNotFound", err)
+	}
+	ok(t, f.PutLink(ctx, identity.Link{Domain: "corp.example", GUID: guid(3), JumpCloudID: "a"})) // both are free again
+	if links, err := f.Links("corp.example"); err != nil || len(links) != 2 {
+		t.Errorf("links: %v, %v, want those of accounts 2 and 3", links, err)
+	}
+}
+
 func TestCursor(t *testing.T) {
 	f := newStore(t)
 	if _, err := f.Cursor("dc1"); !errors.Is(err, ErrNotFound) {
@@ -87,7 +105,7 @@ func TestDomains(t *testing.T) {
 	ctx := t.Context()
 	d := Domain{
 		Name: "Corp.Example", NetBIOS: "CORP", BaseDN: "DC=corp,DC=example", DCs: []string{"ldaps://dc1.corp.example"},
-		CAPEM: []byte("-----BEGIN"), UseCase: UseCaseAD, PasswordSync: PasswordSyncCapture,
+		CAPEM: []byte("-----BEGIN"), UseCase: UseCaseAD, PasswordSync: PasswordSyncCapture, ScopeGroup: "CN=g", ScopeGroupGUID: guid(5),
 		JumpCloud: JumpCloudRegistration{OrgID: "o", ADID: "ad", AgentIDs: []string{"g"}}, CreatedAt: start, UpdatedAt: start,
 	}
 	ok(t, f.PutDomain(ctx, d, map[string]secret.Bytes{
@@ -164,9 +182,12 @@ func TestList(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", row.name, got, row.want)
 		}
 	}
-	unsettled, err := f.Unsettled(3)
+	unsettled, err := f.Unsettled(3, 0)
 	if err != nil || len(unsettled) != 3 || unsettled[0].Seq != seqs[1] {
 		t.Errorf("unsettled: %v, %v", unsettled, err)
+	}
+	if rest, err := f.Unsettled(3, seqs[3]); err != nil || len(rest) != 2 || rest[0].Seq != seqs[4] {
+		t.Errorf("unsettled after %d: %v, %v, want %v", seqs[3], rest, err, seqs[4:])
 	}
 }
 
@@ -175,14 +196,14 @@ func TestAccountWithoutGUID(t *testing.T) {
 	c := change(1)
 	c.Account.GUID = identity.GUID{}
 	var seqs []identity.Seq
-	for _, dn := range []string{"CN=a,DC=corp", "cn=A,dc=corp", "CN=b,DC=corp"} {
+	for _, dn := range []string{"CN=a,DC=corp", " cn = A , dc=corp ", `CN=a\,DC=corp`, `CN=a\ ,DC=corp`, "CN=b,DC=corp"} {
 		c.Account.DN = dn
 		seq, err := f.AppendIntent(t.Context(), c, secret.New([]byte(dn)))
 		ok(t, err)
 		ok(t, f.Settle(t.Context(), seq, identity.OutcomeAccepted, ""))
 		seqs = append(seqs, seq)
 	}
-	for i, want := range []identity.Status{identity.StatusSuperseded, identity.StatusPending, identity.StatusPending} {
+	for i, want := range []identity.Status{identity.StatusSuperseded, identity.StatusPending, identity.StatusPending, identity.StatusPending, identity.StatusPending} {
 		if got := f.status(t, seqs[i]); got != want {
 			t.Errorf("change %d is %s, want %s", seqs[i], got, want)
 		}

@@ -197,6 +197,9 @@ type Entry struct {
 	// Evidence is what was read from the other side just before a write was
 	// sent; present while a sent write has no recorded result.
 	Evidence string `json:"evidence,omitempty"`
+	// Probes counts the binds made to learn whether an unsettled change took
+	// place. Each may cost the account one try of its lockout budget.
+	Probes int `json:"probes,omitempty"`
 }
 
 // Link pairs an AD account with a JumpCloud user, for good: after the first

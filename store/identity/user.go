@@ -18,9 +18,14 @@ type User struct {
 	// Privileged is adminCount=1: an account that AdminSDHolder protects and
 	// that is never replicated in either direction.
 	Privileged bool `json:"privileged,omitempty"`
-	// InScope says whether an AD account is a (nested) member of the domain's
-	// scope group; true when the domain has none.
+	// Computer marks an AD account that is no person's: a computer, a managed
+	// service account (a subclass of computer) or a trust.
+	Computer bool `json:"computer,omitempty"`
+	// InScope says whether an AD account is below the domain's root container
+	// and a (nested) member of its scope group, as far as the domain has these.
 	InScope bool `json:"inScope"`
+	// DC is the domain controller that said all this, as it is named in logs.
+	DC string `json:"dc,omitempty"`
 	// PwdLastSet is AD's pwdLastSet (100 ns since 1601 UTC; 0: must change).
 	PwdLastSet int64 `json:"pwdLastSet,omitempty"`
 	// PasswordDate is JumpCloud's password_date as it was answered.
