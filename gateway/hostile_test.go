@@ -143,7 +143,9 @@ func TestG4_TargetNotRead(t *testing.T) {
 	entry := func(id int32, guid identity.GUID) []byte {
 		return ldapwire.AppendSearchEntry(nil, id, aliceDN, []ldapwire.AttributeValues{{Type: "objectGUID", Values: [][]byte{guid[:]}}})
 	}
-	done := func(id int32, code ldapwire.ResultCode) []byte { return ldapwire.AppendSearchDone(nil, id, code, "", "") }
+	done := func(id int32, code ldapwire.ResultCode) []byte {
+		return ldapwire.AppendSearchDone(nil, id, code, "", "")
+	}
 	tests := []struct {
 		name   string
 		answer func(id int32) []byte

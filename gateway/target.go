@@ -20,16 +20,17 @@ type target struct {
 // lockTarget reads the entry and takes the account's turn, which done gives
 // on. What was read is from within the turn.
 func (s *session) lockTarget(dn string) (t target, done func(), err error) {
+	ended := s.srv.turns.ended.Load()
 	if t, err = s.readTarget(dn); err != nil {
 		return t, nil, err
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.BindTimeout)
 	defer cancel()
-	done, waited, err := s.srv.turns.take(ctx, turnKey(t.account))
+	done, err = s.srv.turns.take(ctx, turnKey(t.account))
 	if err != nil {
 		return t, nil, errors.New("another change of this account's password is not finished; try again later")
 	}
-	if !waited {
+	if s.srv.turns.ended.Load() == ended {
 		return t, done, nil
 	}
 	before := turnKey(t.account)

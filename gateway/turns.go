@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dirgate/dirgate/store/identity"
 )
@@ -13,6 +14,8 @@ import (
 // be made by the DC in another order than they were recorded in, and the
 // wrong one would be taken for the newest.
 type turns struct {
+	ended atomic.Uint64 // turns given on: what was read before may be stale
+
 	mu    sync.Mutex
 	queue map[string]*turn // by account; guarded by mu
 }
@@ -32,9 +35,9 @@ func turnKey(a identity.Account) string {
 	return a.GUID.String()
 }
 
-// take waits for the turn of an account; done gives it on, and waited says
-// that somebody else had it. The error is ctx's.
-func (t *turns) take(ctx context.Context, key string) (done func(), waited bool, err error) {
+// take waits for the turn of an account; done gives it on. The error is
+// ctx's.
+func (t *turns) take(ctx context.Context, key string) (done func(), err error) {
 	t.mu.Lock()
 	mine := t.queue[key]
 	if mine == nil {
@@ -42,18 +45,18 @@ func (t *turns) take(ctx context.Context, key string) (done func(), waited bool,
 		mine.free <- struct{}{}
 		t.queue[key] = mine
 	}
-	waited = mine.want > 0
 	mine.want++
 	t.mu.Unlock()
 	select {
 	case <-mine.free:
 		return func() {
+			t.ended.Add(1)
 			mine.free <- struct{}{}
 			t.leave(key, mine)
-		}, waited, nil
+		}, nil
 	case <-ctx.Done():
 		t.leave(key, mine)
-		return nil, true, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
