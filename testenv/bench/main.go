@@ -162,7 +162,7 @@ func (b *bench) all(ctx context.Context) {
 	for round := range b.rounds {
 		for _, w := range b.workloads {
 			if w.idle && round > 0 {
-				continue // many handshakes for a figure that hardly varies
+				continue // tens of thousands of handshakes, for a figure that varies little
 			}
 			for i := range b.programs {
 				p := b.programs[(i+round)%len(b.programs)]
