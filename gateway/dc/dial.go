@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/dirgate/dirgate/gateway/netwait"
 )
 
 // stagger is how long Dial gives a controller before it tries the next beside
@@ -97,15 +99,18 @@ func (s *Set) race(ctx context.Context, order []*controller) (*tls.Conn, string,
 	var running []attempt
 	var failures []error
 
+	// So that even the last of very many has its DialTimeout.
+	pause := min(s.stagger, s.cfg.DialTimeout/time.Duration(max(1, len(order))))
+	next := time.NewTimer(pause)
 	begin := func() {
 		a := s.begin(order[0])
 		order, running = order[1:], append(running, a)
 		go func() { results <- s.connect(raceCtx, a) }()
+		next.Reset(pause)
 	}
 	if len(order) > 0 && ctx.Err() == nil {
 		begin()
 	}
-	next := time.NewTimer(stagger)
 	defer next.Stop()
 	for len(running) > 0 || len(order) > 0 && ctx.Err() == nil {
 		var due <-chan time.Time
@@ -119,7 +124,6 @@ func (s *Set) race(ctx context.Context, order []*controller) (*tls.Conn, string,
 		select {
 		case <-due:
 			begin()
-			next.Reset(stagger)
 		case <-done:
 		case a := <-results:
 			running = slices.DeleteFunc(running, func(r attempt) bool { return r.c == a.c })
@@ -182,7 +186,7 @@ func (s *Set) dialOne(ctx context.Context, c *controller, timeout time.Duration)
 	if err != nil {
 		return nil, err
 	}
-	conn := tls.Client(raw, c.tls)
+	conn := tls.Client(netwait.New(raw), c.tls) // its owner may want to know when it waits
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, fmt.Errorf("TLS handshake: %w", err)
