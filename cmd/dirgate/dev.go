@@ -12,7 +12,6 @@ import (
 
 	"github.com/dirgate/dirgate/cmd/internal/admin"
 	"github.com/dirgate/dirgate/cmd/internal/config"
-	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/secret"
 	"github.com/dirgate/dirgate/testenv/adsim"
 	"github.com/dirgate/dirgate/testenv/jcsim"
@@ -253,14 +252,12 @@ func (w *devWorld) register() error {
 	if err != nil {
 		return err
 	}
-	domain := store.Domain{
-		Name: w.ad.Domain(), DCs: []string{w.ad.URL()}, CAPEM: ca, UseCase: store.UseCaseAD,
-		PasswordSync: store.PasswordSyncCapture, ImportAccount: devServiceAccount + "@" + devDomain,
-		ScopeGroup: "CN=" + adsim.ScopeGroup + ",OU=Groups," + w.ad.BaseDN(),
-		JumpCloud:  store.JumpCloudRegistration{URL: w.cloud.URL(), LDAPURL: w.cloud.LDAPURL(), OrgID: w.cloud.OrgID(), CAPEM: ca},
-	}
 	_, err = localOn(w.daemon.opened.store, w.daemon.domains).Register(context.WithoutCancel(w.c.Context), admin.RegisterRequest{
-		Domain: domain, ImportPassword: []byte(devServicePassword), APIKey: []byte(w.facts.APIKey),
+		Name: w.ad.Domain(), DCs: []string{w.ad.URL()}, CAPEM: new(string(ca)),
+		ScopeGroup:    new("CN=" + adsim.ScopeGroup + ",OU=Groups," + w.ad.BaseDN()),
+		ImportAccount: new(devServiceAccount + "@" + devDomain), ImportPassword: []byte(devServicePassword),
+		JumpCloudURL: new(w.cloud.URL()), JumpCloudLDAP: new(w.cloud.LDAPURL()), JumpCloudCAPEM: new(string(ca)),
+		JumpCloudOrgID: new(w.cloud.OrgID()), JumpCloudAPIKey: []byte(w.facts.APIKey),
 	})
 	return err
 }

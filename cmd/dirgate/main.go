@@ -128,16 +128,6 @@ func command(cmd *cli.Command, arguments int) *cli.Command {
 	return cmd
 }
 
-// required refuses a command line without a flag that has no default.
-func required(c *cli.Context, flags ...string) error {
-	for _, f := range flags {
-		if !c.IsSet(f) {
-			return usagef("%s: --%s is required; see %s --help", c.Command.Name, f, c.Command.HelpName)
-		}
-	}
-	return nil
-}
-
 func versionCommand(io streams) *cli.Command {
 	return command(&cli.Command{
 		Name:  "version",

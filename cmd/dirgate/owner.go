@@ -31,5 +31,5 @@ func rightUser(dir string, euid int) error {
 	} else {
 		owner = "'#" + owner + "'" // how sudo takes a number, quoted for the shell
 	}
-	return fmt.Errorf("%s belongs to another user, and this process runs as root; run it as that user: sudo -u %s dirgate ...", dir, owner)
+	return fmt.Errorf("%s belongs to another user, and this process runs as root; run it as that user: sudo -u %s dirgate COMMAND", dir, owner)
 }

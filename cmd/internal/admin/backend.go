@@ -40,26 +40,6 @@ type Backend interface {
 	Discard(ctx context.Context, seq identity.Seq, reason string) error
 }
 
-// RegisterRequest is `domain register`. The secrets are plain bytes here
-// because they must cross the socket; they become secret.Bytes on arrival.
-type RegisterRequest struct {
-	Domain         store.Domain `json:"domain"`
-	ImportPassword []byte       `json:"importPassword"`
-	APIKey         []byte       `json:"apiKey"`
-}
-
-// Wipe clears the secrets.
-func (r *RegisterRequest) Wipe() {
-	clear(r.ImportPassword)
-	clear(r.APIKey)
-}
-
-// RegisterAnswer says what was checked and stored.
-type RegisterAnswer struct {
-	Domain store.Domain      `json:"domain"`
-	Checks []replicate.Check `json:"checks"`
-}
-
 // ChangeQuery selects changes.
 type ChangeQuery struct {
 	Domain string            `json:"domain,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -81,6 +82,10 @@ func serve[Q, A any](mux *http.ServeMux, path string, do func(context.Context, Q
 		dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&q); err != nil {
+			if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+				answer(w, http.StatusRequestEntityTooLarge, failure{Error: fmt.Sprintf("a request has at most %d bytes; is the CA file what it should be?", large.Limit)})
+				return
+			}
 			answer(w, http.StatusBadRequest, failure{Error: "malformed request; is the command of the same version as the daemon?"})
 			return
 		}

@@ -16,6 +16,8 @@ import (
 // Local carries out the operations on an open store.
 type Local struct {
 	Store *store.Store
+	// Opener opens the credentials of a registration that is repeated.
+	Opener *secret.Opener
 	// Connect builds the clients of a domain from its registration and
 	// credentials; they are used for one operation and closed.
 	Connect func(d store.Domain, importPassword, apiKey secret.Bytes) (*replicate.Peers, error)
@@ -34,48 +36,6 @@ func (l *Local) Domains(context.Context) ([]store.Domain, error) { return l.Stor
 // Domain returns one registration.
 func (l *Local) Domain(_ context.Context, name string) (store.Domain, error) {
 	return l.pick(name)
-}
-
-// Register checks a domain on both sides and stores it.
-func (l *Local) Register(ctx context.Context, req RegisterRequest) (RegisterAnswer, error) {
-	if err := l.onlyDomain(req.Domain.Name); err != nil {
-		return RegisterAnswer{}, err
-	}
-	password, key := secret.New(req.ImportPassword), secret.New(req.APIKey)
-	req.Wipe()
-	defer password.Wipe()
-	defer key.Wipe()
-	peers, err := l.Connect(req.Domain, password, key)
-	if err != nil {
-		return RegisterAnswer{}, err
-	}
-	defer peers.AD.Close()
-	d, checks, err := replicate.Register(ctx, l.Store, replicate.Registration{
-		Domain:      req.Domain,
-		Credentials: map[string]secret.Bytes{store.CredImportPassword: password, store.CredAPIKey: key},
-	}, peers, l.Now())
-	if err != nil {
-		return RegisterAnswer{Checks: checks}, err
-	}
-	if l.Changed != nil {
-		l.Changed(d.Name)
-	}
-	return RegisterAnswer{Domain: d, Checks: checks}, nil
-}
-
-// onlyDomain refuses a second domain: the gateway of this version serves one,
-// and one that is registered and not served would be worse.
-func (l *Local) onlyDomain(name string) error {
-	all, err := l.Store.Domains()
-	if err != nil {
-		return err
-	}
-	for _, d := range all {
-		if !strings.EqualFold(d.Name, name) {
-			return fmt.Errorf("domain %s is registered already, and this version serves one domain", d.Name)
-		}
-	}
-	return nil
 }
 
 // pick finds a registration by name; empty means the only one.

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/dirgate/dirgate/cmd/internal/admin"
+	"github.com/dirgate/dirgate/gateway/dc"
+	"github.com/dirgate/dirgate/store"
+	"github.com/urfave/cli/v2"
+)
+
+func domainRegister(io streams) *cli.Command {
+	return command(&cli.Command{
+		Name:      "register",
+		Usage:     "check a domain on both sides, register it with JumpCloud and store it",
+		ArgsUsage: "DOMAIN",
+		Description: "DOMAIN is the DNS name of the Active Directory domain. Repeat the command to change a\n" +
+			"registration: what is not given stays as it is, secrets too. If anything fails, nothing is\n" +
+			"stored and what was made in JumpCloud is removed.",
+		// No flag has a default of the library's: it would look like one that was
+		// given. Merge knows the defaults.
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "dc", Usage: "ldaps `URL` of a domain controller; repeat for more, in order of preference"},
+			&cli.StringFlag{Name: "ca-file", Usage: "PEM `FILE` with the CA of the domain controllers' certificates; '' for the system's CAs (the default)"},
+			&cli.StringFlag{Name: "use-case", Usage: "ad (the default) or two-way; this version replicates AD to JumpCloud"},
+			&cli.StringFlag{Name: "root-dn", Usage: "`DN` of the root container; '' for the domain (the default)"},
+			&cli.StringFlag{Name: "scope-group", Usage: "`DN` of the group whose direct and nested members are replicated; '' for everyone (the default)"},
+			&cli.StringFlag{Name: "import-account", Usage: "bind `NAME` of the account that reads Active Directory"},
+			&cli.StringFlag{Name: "import-password-file", Usage: "`FILE` with its password; - is standard input"},
+			&cli.StringFlag{Name: "password-sync", Usage: "capture (the default), or validate-only: passwords are never captured"},
+			&cli.StringFlag{Name: "jumpcloud-url", Usage: "`URL` of JumpCloud's console (default: " + admin.DefaultJumpCloudURL + ")"},
+			&cli.StringFlag{Name: "jumpcloud-ca-file", Usage: "PEM `FILE` with the CA of that URL; '' for the system's CAs (the default)"},
+			&cli.StringFlag{Name: "org-id", Usage: "JumpCloud organisation `ID` (default: the only one that the key sees)"},
+			&cli.StringFlag{Name: "api-key-file", Usage: "`FILE` with JumpCloud's API key; - is standard input"},
+			&cli.BoolFlag{Name: "yes", Usage: "do not ask before the scope of a registration is cleared or its use case changed"},
+		},
+		Action: func(c *cli.Context) error {
+			req, err := registerRequest(c, io)
+			if err != nil {
+				return err
+			}
+			defer req.Wipe()
+			return withBackend(c, io, func(b admin.Backend) error { return register(c, io, b, req) })
+		},
+	}, 1)
+}
+
+func register(c *cli.Context, io streams, b admin.Backend, req admin.RegisterRequest) error {
+	if err := confirmRegistration(c, io, b, &req); err != nil {
+		return err
+	}
+	a, err := b.Register(c.Context, req)
+	if c.String("output") == "json" && err == nil {
+		return writeJSON(io.out, a)
+	}
+	for _, check := range a.Checks {
+		fmt.Fprintf(io.out, "ok  %-24s %s\n", check.Name, plain(check.Detail))
+	}
+	if err != nil {
+		return fmt.Errorf("domain register %s: %w; nothing was stored", req.Name, err)
+	}
+	fmt.Fprintf(io.out, "domain %s is registered\n", a.Domain.Name)
+	if a.Domain.UseCase == store.UseCaseTwoWay {
+		fmt.Fprintln(io.out, "note: this version replicates passwords from AD to JumpCloud; nothing is written to AD")
+	}
+	return nil
+}
+
+// confirmRegistration asks before a repeated registration concerns more people
+// than the stored one.
+func confirmRegistration(c *cli.Context, io streams, b admin.Backend, req *admin.RegisterRequest) error {
+	all, err := b.Domains(c.Context)
+	if err != nil {
+		return fmt.Errorf("domain register %s: %w", req.Name, err)
+	}
+	var stored *store.Domain
+	for i := range all {
+		if strings.EqualFold(all[i].Name, req.Name) {
+			stored = &all[i]
+		}
+	}
+	_, warnings, err := req.Merge(stored)
+	if err != nil {
+		return usagef("domain register: %v; see %s --help", err, c.Command.HelpName)
+	}
+	req.Confirmed = c.Bool("yes")
+	if req.Confirmed {
+		return nil
+	}
+	for _, w := range warnings {
+		if !confirm(io, plain(strings.ToUpper(w[:1])+w[1:])+". Go on?") {
+			return fmt.Errorf("domain register %s: not confirmed, because %s; nothing was stored (use --yes without a terminal)", req.Name, plain(w))
+		}
+	}
+	req.Confirmed = len(warnings) > 0
+	return nil
+}
+
+func registerRequest(c *cli.Context, io streams) (admin.RegisterRequest, error) {
+	req := admin.RegisterRequest{
+		Name:    strings.ToLower(strings.TrimSuffix(c.Args().First(), ".")),
+		DCs:     c.StringSlice("dc"),
+		UseCase: given(c, "use-case"), RootDN: given(c, "root-dn"), ScopeGroup: given(c, "scope-group"),
+		PasswordSync: given(c, "password-sync"), ImportAccount: given(c, "import-account"),
+		JumpCloudURL: given(c, "jumpcloud-url"), JumpCloudOrgID: given(c, "org-id"),
+	}
+	for _, u := range req.DCs {
+		if _, _, err := dc.Address(u); err != nil {
+			return req, usagef("--dc: %v", err)
+		}
+	}
+	if c.String("import-password-file") == "-" && c.String("api-key-file") == "-" {
+		return req, usagef("only one of --import-password-file and --api-key-file can be standard input")
+	}
+	var err error
+	if req.CAPEM, err = pemFile(c, "ca-file"); err != nil {
+		return req, err
+	}
+	if req.JumpCloudCAPEM, err = pemFile(c, "jumpcloud-ca-file"); err != nil {
+		return req, err
+	}
+	if req.ImportPassword, err = secretFile(c, io, "import-password-file"); err != nil {
+		return req, err
+	}
+	req.JumpCloudAPIKey, err = secretFile(c, io, "api-key-file")
+	return req, err
+}
+
+// given is the value of a flag, nil when it is not on the command line.
+func given(c *cli.Context, flag string) *string {
+	if !c.IsSet(flag) {
+		return nil
+	}
+	return new(c.String(flag))
+}
+
+// pemFile reads a CA file: its contents are stored, so that a registration
+// does not depend on a file that moves.
+func pemFile(c *cli.Context, flag string) (*string, error) {
+	path := given(c, flag)
+	if path == nil || *path == "" {
+		return path, nil
+	}
+	b, err := os.ReadFile(*path)
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
+	}
+	return new(string(b)), nil
+}
+
+// secretFile is the secret in the file that a flag names, nil without the
+// flag.
+func secretFile(c *cli.Context, io streams, flag string) ([]byte, error) {
+	if !c.IsSet(flag) {
+		return nil, nil
+	}
+	return readSecretFile(io.in, flag, c.String(flag))
+}

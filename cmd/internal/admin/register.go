@@ -1,0 +1,218 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/dirgate/dirgate/replicate"
+	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/secret"
+)
+
+// DefaultJumpCloudURL is JumpCloud's console for a registration that names no
+// other.
+const DefaultJumpCloudURL = "https://console.jumpcloud.com"
+
+// RegisterRequest is `domain register`. What is nil is not given: it stays as
+// it is stored, and has its default in a new registration. What is given and
+// empty is cleared. The secrets are plain bytes here because they must cross
+// the socket; they become secret.Bytes on arrival.
+type RegisterRequest struct {
+	Name            string   `json:"name"` // DNS name of the domain
+	DCs             []string `json:"dcs,omitempty"`
+	CAPEM           *string  `json:"caPEM,omitempty"`
+	UseCase         *string  `json:"useCase,omitempty"`
+	RootDN          *string  `json:"rootDN,omitempty"`
+	ScopeGroup      *string  `json:"scopeGroup,omitempty"`
+	PasswordSync    *string  `json:"passwordSync,omitempty"`
+	ImportAccount   *string  `json:"importAccount,omitempty"`
+	ImportPassword  []byte   `json:"importPassword,omitempty"`
+	JumpCloudURL    *string  `json:"jumpcloudURL,omitempty"`
+	JumpCloudLDAP   *string  `json:"jumpcloudLDAP,omitempty"`
+	JumpCloudCAPEM  *string  `json:"jumpcloudCAPEM,omitempty"`
+	JumpCloudOrgID  *string  `json:"jumpcloudOrgID,omitempty"`
+	JumpCloudAPIKey []byte   `json:"jumpcloudAPIKey,omitempty"`
+	// Confirmed: a person agreed to what Merge warns of.
+	Confirmed bool `json:"confirmed,omitempty"`
+}
+
+// Wipe clears the secrets.
+func (r *RegisterRequest) Wipe() {
+	clear(r.ImportPassword)
+	clear(r.JumpCloudAPIKey)
+}
+
+// RegisterAnswer says what was checked and stored.
+type RegisterAnswer struct {
+	Domain store.Domain      `json:"domain"`
+	Checks []replicate.Check `json:"checks"`
+}
+
+// Merge gives the registration that is asked for, from the one that is stored
+// (nil: none is). The warnings say what of it changes for everyone in the
+// domain; it is done only when Confirmed. An error is a request that makes no
+// sense, in the words of the command line's flags.
+func (r *RegisterRequest) Merge(stored *store.Domain) (d store.Domain, warnings []string, err error) {
+	d = store.Domain{Name: r.Name, UseCase: store.UseCaseAD, PasswordSync: store.PasswordSyncCapture}
+	d.JumpCloud.URL = DefaultJumpCloudURL
+	if stored != nil {
+		d = *stored
+	}
+	if err := r.complete(stored); err != nil {
+		return d, nil, err
+	}
+	r.apply(&d)
+	if d.UseCase != store.UseCaseAD && d.UseCase != store.UseCaseTwoWay {
+		return d, nil, fmt.Errorf("--use-case %q: want %s or %s", d.UseCase, store.UseCaseAD, store.UseCaseTwoWay)
+	}
+	if d.PasswordSync != store.PasswordSyncCapture && d.PasswordSync != store.PasswordSyncValidateOnly {
+		return d, nil, fmt.Errorf("--password-sync %q: want %s or %s", d.PasswordSync, store.PasswordSyncCapture, store.PasswordSyncValidateOnly)
+	}
+	if stored != nil {
+		warnings = widened(*stored, d)
+	}
+	return d, warnings, nil
+}
+
+// complete finds what is missing. A stored secret belongs to the account or
+// the service that it was given for, and is not tried on another.
+func (r *RegisterRequest) complete(stored *store.Domain) error {
+	var lacks []string
+	lack := func(missing bool, flag string) {
+		if missing {
+			lacks = append(lacks, flag)
+		}
+	}
+	lack(stored == nil && len(r.DCs) == 0, "--dc")
+	lack(stored == nil && r.ImportAccount == nil, "--import-account")
+	lack(stored == nil && r.ImportPassword == nil, "--import-password-file")
+	lack(stored == nil && r.JumpCloudAPIKey == nil, "--api-key-file")
+	if len(lacks) > 0 {
+		return fmt.Errorf("domain %s is not registered yet: %s is required", r.Name, strings.Join(lacks, ", "))
+	}
+	if stored != nil && differs(r.ImportAccount, stored.ImportAccount) && r.ImportPassword == nil {
+		return errors.New("--import-account names another account: --import-password-file is required")
+	}
+	if stored != nil && differs(r.JumpCloudURL, stored.JumpCloud.URL) && r.JumpCloudAPIKey == nil {
+		return errors.New("--jumpcloud-url names another address: --api-key-file is required")
+	}
+	for flag, given := range map[string]*string{"--import-account": r.ImportAccount, "--jumpcloud-url": r.JumpCloudURL} {
+		if given != nil && *given == "" {
+			return fmt.Errorf("%s: is empty", flag)
+		}
+	}
+	return nil
+}
+
+func differs(given *string, stored string) bool { return given != nil && *given != stored }
+
+func (r *RegisterRequest) apply(d *store.Domain) {
+	if len(r.DCs) > 0 {
+		d.DCs = slices.Clone(r.DCs)
+	}
+	for field, given := range map[*string]*string{
+		&d.UseCase: r.UseCase, &d.RootDN: r.RootDN, &d.ScopeGroup: r.ScopeGroup, &d.PasswordSync: r.PasswordSync,
+		&d.ImportAccount: r.ImportAccount, &d.JumpCloud.URL: r.JumpCloudURL, &d.JumpCloud.LDAPURL: r.JumpCloudLDAP, &d.JumpCloud.OrgID: r.JumpCloudOrgID,
+	} {
+		if given != nil {
+			*field = *given
+		}
+	}
+	for field, given := range map[*[]byte]*string{&d.CAPEM: r.CAPEM, &d.JumpCloud.CAPEM: r.JumpCloudCAPEM} {
+		if given != nil {
+			*field = []byte(*given)
+		}
+	}
+}
+
+// widened says what concerns people who were not asked: passwords of more of
+// them travel, or another side has the last word.
+func widened(stored, d store.Domain) (warnings []string) {
+	if stored.ScopeGroup != "" && d.ScopeGroup == "" {
+		warnings = append(warnings, fmt.Sprintf("without the scope group %s the passwords of everyone in the root container are replicated", stored.ScopeGroup))
+	}
+	if stored.RootDN != "" && d.RootDN == "" && !strings.EqualFold(stored.RootDN, stored.BaseDN) {
+		warnings = append(warnings, fmt.Sprintf("without the root container %s users of the whole domain are replicated", stored.RootDN))
+	}
+	if stored.UseCase != d.UseCase {
+		warnings = append(warnings, fmt.Sprintf("the use case changes from %s to %s, also in JumpCloud", stored.UseCase, d.UseCase))
+	}
+	return warnings
+}
+
+// Register checks a domain on both sides and stores it. A secret that is not
+// given is the stored one.
+func (l *Local) Register(ctx context.Context, req RegisterRequest) (RegisterAnswer, error) {
+	defer req.Wipe()
+	stored, err := l.registered(req.Name)
+	if err != nil {
+		return RegisterAnswer{}, err
+	}
+	d, warnings, err := req.Merge(stored)
+	if err != nil {
+		return RegisterAnswer{}, err
+	}
+	if len(warnings) > 0 && !req.Confirmed {
+		return RegisterAnswer{}, fmt.Errorf("%s; repeat with --yes if that is meant", strings.Join(warnings, ", and "))
+	}
+	password, err := l.secret(d.Name, store.CredImportPassword, req.ImportPassword)
+	if err != nil {
+		return RegisterAnswer{}, err
+	}
+	defer password.Wipe()
+	key, err := l.secret(d.Name, store.CredAPIKey, req.JumpCloudAPIKey)
+	if err != nil {
+		return RegisterAnswer{}, err
+	}
+	defer key.Wipe()
+	peers, err := l.Connect(d, password, key)
+	if err != nil {
+		return RegisterAnswer{}, err
+	}
+	defer peers.AD.Close()
+	d, checks, err := replicate.Register(ctx, l.Store, replicate.Registration{
+		Domain:      d,
+		Credentials: map[string]secret.Bytes{store.CredImportPassword: password, store.CredAPIKey: key},
+	}, peers, l.Now())
+	if err != nil {
+		return RegisterAnswer{Checks: checks}, err
+	}
+	if l.Changed != nil {
+		l.Changed(d.Name)
+	}
+	return RegisterAnswer{Domain: d, Checks: checks}, nil
+}
+
+// secret is the one that was given, or the stored one.
+func (l *Local) secret(domain, name string, given []byte) (secret.Bytes, error) {
+	if given != nil {
+		return secret.New(given), nil
+	}
+	b, err := l.Store.Credential(domain, name, l.Opener)
+	if err != nil {
+		return b, fmt.Errorf("%w; give it anew", err)
+	}
+	return b, nil
+}
+
+// registered is the stored registration of that name, or nil. A second domain
+// is refused: the gateway of this version serves one, and one that is
+// registered and not served would be worse.
+func (l *Local) registered(name string) (*store.Domain, error) {
+	all, err := l.Store.Domains()
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range all {
+		if strings.EqualFold(d.Name, name) {
+			return &d, nil
+		}
+	}
+	if len(all) > 0 {
+		return nil, fmt.Errorf("domain %s is registered already, and this version serves one domain", all[0].Name)
+	}
+	return nil, nil
+}
