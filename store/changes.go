@@ -86,17 +86,40 @@ func (s *Store) Settle(ctx context.Context, seq identity.Seq, outcome identity.O
 	}
 	return s.transition(ctx, "settle", seq, func(b *batch, e identity.Entry) error {
 		if outcome == identity.OutcomeAccepted {
-			return b.accept(e, reason)
+			return b.accept(e, Record{Type: RecordAccepted, Reason: reason})
 		}
 		_, err := b.record(e, Record{Type: record, Reason: reason})
 		return err
 	})
 }
 
+// SettleAccount records that a change was accepted, like [Store.Settle], and
+// which account it was made on, where the intent could not know: an account
+// that was created with the password. From then on the change is one of that
+// account, in its order with the others. When the intent knew the objectGUID
+// that one holds, and so does the domain of the intent in any case.
+func (s *Store) SettleAccount(ctx context.Context, seq identity.Seq, account identity.Account, reason string) error {
+	if account.GUID.IsZero() || len(account.DN) > maxName || len(account.SAM) > maxName {
+		return fmt.Errorf("settle change %d: want an account with objectGUID and names of at most %d bytes", seq, maxName)
+	}
+	return s.transition(ctx, "settle", seq, func(b *batch, e identity.Entry) error {
+		r := Record{Type: RecordAccepted, Reason: reason}
+		if e.Account.GUID.IsZero() {
+			account.Domain = e.Account.Domain
+			r.Account = &account
+		}
+		return b.accept(e, r)
+	})
+}
+
 // accept makes a change pending and keeps the rule that of each account and
 // direction only the newest accepted password is pending or dead.
-func (b *batch) accept(e identity.Entry, reason string) error {
-	key := keyNewest(e.Change)
+func (b *batch) accept(e identity.Entry, r Record) error {
+	change := e.Change
+	if r.Account != nil {
+		change.Account = *r.Account
+	}
+	key := keyNewest(change)
 	var newest identity.Seq
 	var other identity.Entry
 	err := get(b.txn, key, &newest)
@@ -108,9 +131,13 @@ func (b *batch) accept(e identity.Entry, reason string) error {
 	if err != nil {
 		return fmt.Errorf("newest change of the account: %w", err)
 	}
-	accepted, err := b.record(e, Record{Type: RecordAccepted, Reason: reason})
+	accepted, err := b.record(e, r)
 	if err != nil {
 		return err
+	}
+	if r.Account != nil {
+		b.delete(keyAccount(accountKey(e.Account.GUID, e.Account.DN), e.Seq))
+		b.set(keyAccount(accountKey(accepted.Account.GUID, accepted.Account.DN), e.Seq), nil)
 	}
 	switch {
 	case newest > e.Seq:

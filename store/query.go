@@ -159,9 +159,9 @@ func (s *Store) Records(after identity.Seq, limit int) (records []Record, err er
 // secret when it cannot be opened.
 func (s *Store) Secret(seq identity.Seq, opener *secret.Opener) (secret.Bytes, error) {
 	var sealed []byte
-	var e identity.Entry
+	var change identity.Change
 	err := s.view(func(txn *badger.Txn) (err error) {
-		if e, err = getEntry(txn, seq); err != nil {
+		if change, err = getSealedFor(txn, seq); err != nil {
 			return err
 		}
 		sealed, err = getBytes(txn, keySeq(prefixSecret, seq))
@@ -170,11 +170,29 @@ func (s *Store) Secret(seq identity.Seq, opener *secret.Opener) (secret.Bytes, e
 	if err != nil {
 		return secret.Bytes{}, fmt.Errorf("password of change %d: %w", seq, err)
 	}
-	password, err := opener.Open(sealed, secretAAD(e.Change))
+	password, err := opener.Open(sealed, secretAAD(change))
 	if err != nil {
 		return secret.Bytes{}, fmt.Errorf("password of change %d: %w", seq, err)
 	}
 	return password, nil
+}
+
+// getSealedFor returns the change as it was when its password was sealed. The
+// account is the present state's, so that a password opens for that account
+// and no other; only when the intent knew no objectGUID is it the intent's.
+func getSealedFor(txn *badger.Txn, seq identity.Seq) (identity.Change, error) {
+	e, err := getEntry(txn, seq)
+	if err != nil {
+		return identity.Change{}, err
+	}
+	var r Record
+	if err := get(txn, keySeq(prefixLog, seq), &r); err != nil {
+		return identity.Change{}, fmt.Errorf("intent: %w", err)
+	}
+	if r.Intent != nil && r.Intent.Account.GUID.IsZero() {
+		e.Account = r.Intent.Account
+	}
+	return e.Change, nil
 }
 
 // getValue is what LinkByGUID and Domain share.

@@ -37,11 +37,14 @@ type Record struct {
 	Type   RecordType   `json:"type"`
 	Change identity.Seq `json:"change"` // the intent that this is about; of an intent its own Seq
 
-	Intent   *identity.Change `json:"intent,omitempty"`   // of an intent only
-	Reason   string           `json:"reason,omitempty"`   // a peer's or a person's words; never a secret
-	Evidence string           `json:"evidence,omitempty"` // of an attempt only
-	NextTry  time.Time        `json:"nextTry,omitzero"`
-	By       identity.Seq     `json:"by,omitempty"` // of a supersession: the newer change
+	Intent *identity.Change `json:"intent,omitempty"` // of an intent only
+	// Account is the one that an intent without objectGUID turned out to be
+	// about; of an acceptance only.
+	Account  *identity.Account `json:"account,omitempty"`
+	Reason   string            `json:"reason,omitempty"`   // a peer's or a person's words; never a secret
+	Evidence string            `json:"evidence,omitempty"` // of an attempt only
+	NextTry  time.Time         `json:"nextTry,omitzero"`
+	By       identity.Seq      `json:"by,omitempty"` // of a supersession: the newer change
 }
 
 // valueVersion is the first byte of every JSON value. A reader refuses a

@@ -45,6 +45,10 @@ func (f *fixture) randomStep(t *testing.T, r *rand.Rand) {
 		func() error { f.intend(t, byte(r.IntN(4)+1), "pw"); return nil },
 		func() error { return f.Settle(ctx, seq, identity.OutcomeAccepted, "") },
 		func() error { return f.Settle(ctx, seq, identity.OutcomeAccepted, "") },
+		func() error { f.intendUnknown(t, "pw"); return nil },
+		func() error {
+			return f.SettleAccount(ctx, seq, identity.Account{GUID: guid(byte(r.IntN(4) + 1)), DN: "CN=found"}, "")
+		},
 		func() error { return f.Settle(ctx, seq, identity.OutcomeRefused, "52e") },
 		func() error { return f.Settle(ctx, seq, identity.OutcomeUnknown, "cut") },
 		func() error { return f.BeginProbe(ctx, seq) },

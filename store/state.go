@@ -82,6 +82,9 @@ func settle(e *identity.Entry, r Record) error {
 	switch r.Type {
 	case RecordAccepted:
 		e.Status, e.Reason = identity.StatusPending, ""
+		if r.Account != nil && e.Account.GUID.IsZero() {
+			e.Account = *r.Account
+		}
 	case RecordRefused:
 		e.Status, e.Reason = identity.StatusRefused, r.Reason
 	case RecordUnknown:
