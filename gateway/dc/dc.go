@@ -21,6 +21,8 @@ type Set struct {
 	cfg  Config // with defaults
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	intN func(n int) int
+	// stagger is the constant, but for tests on machines that are slow.
+	stagger time.Duration
 
 	lookups chan struct{} // holds a token while a lookup runs
 	changed chan struct{} // tells Run that the list differs
@@ -54,7 +56,7 @@ func New(cfg Config) (*Set, error) {
 		return nil, err
 	}
 	s := &Set{
-		cfg: cfg, dial: new(net.Dialer).DialContext, intN: rand.IntN,
+		cfg: cfg, dial: new(net.Dialer).DialContext, intN: rand.IntN, stagger: stagger,
 		lookups: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 	for i, raw := range cfg.URLs {
