@@ -10,6 +10,9 @@ const (
 	AttrUnicodePwd   Attr = iota + 1 // 1.2.840.113556.1.4.90
 	AttrUserPassword                 // 2.5.4.35
 	AttrPwdLastSet                   // 1.2.840.113556.1.4.96
+
+	AttrSupportedExtension      // 1.3.6.1.4.1.1466.101.120.7
+	AttrSupportedSASLMechanisms // 1.3.6.1.4.1.1466.101.120.14
 )
 
 // String returns the attribute's name.
@@ -26,6 +29,10 @@ func (a Attr) forms() (name, oid string) {
 		return "userPassword", "2.5.4.35"
 	case AttrPwdLastSet:
 		return "pwdLastSet", "1.2.840.113556.1.4.96"
+	case AttrSupportedExtension:
+		return "supportedExtension", "1.3.6.1.4.1.1466.101.120.7"
+	case AttrSupportedSASLMechanisms:
+		return "supportedSASLMechanisms", "1.3.6.1.4.1.1466.101.120.14"
 	}
 	return "", ""
 }

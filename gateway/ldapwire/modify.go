@@ -35,6 +35,7 @@ func (v Values) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%d values",
 type Attribute struct {
 	Type   []byte // the description: with options, as sent
 	Values Values
+	Raw    []byte // the whole element
 }
 
 // Format writes type and number of values, for every verb.
@@ -45,7 +46,9 @@ func (a Attribute) Format(f fmt.State, _ rune) {
 // attribute reads the SEQUENCE of type and SET of values, but looks neither at
 // the values nor behind the SET.
 func (c *cursor) attribute() (a Attribute, rest []byte) {
+	before := c.b
 	in := cursor{b: c.expect(tagSequence)}
+	a.Raw = before[:len(before)-len(c.b)]
 	a.Type = in.octets()
 	a.Values.b = in.expect(tagSet)
 	if in.err != nil {
