@@ -57,7 +57,7 @@ func TestG4_IsAttr(t *testing.T) {
 		{"user\u017fassword", 0},
 	}
 	for _, tt := range tests {
-		for _, a := range []Attr{AttrUnicodePwd, AttrUserPassword, AttrPwdLastSet, 0, 99} {
+		for _, a := range []Attr{AttrUnicodePwd, AttrUserPassword, AttrPwdLastSet, AttrSupportedExtension, AttrSupportedSASLMechanisms, 0, 99} {
 			if got, want := IsAttr([]byte(tt.desc), a), a == tt.want && a != 0; got != want {
 				t.Errorf("IsAttr(%q, %v) = %t, want %t", tt.desc, a, got, want)
 			}
