@@ -196,6 +196,26 @@ func TestG9_CallerLeaves(t *testing.T) {
 	})
 }
 
+// Of two that complete at the same moment one is closed: a connection left open
+// keeps its server's goroutine, which fails the bubble.
+func TestG9_DeadHeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, "a.test", "b.test")
+		n.dc("a.test").becomes(slow)
+		wins := map[string]int{}
+		for range 50 {
+			s := n.set(Config{}, "a.test", "b.test")
+			conn, name, err := s.Dial(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.NetConn().Close()
+			wins[name]++
+		}
+		t.Logf("wins: %v", wins)
+	})
+}
+
 // The losers of a race are gone when Dial returns: their sockets are closed,
 // and goleak finds no goroutine.
 func TestG9_LosersAreClosed(t *testing.T) {

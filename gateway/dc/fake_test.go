@@ -37,6 +37,8 @@ const (
 	floods    mode = "sends entries without end"
 	empty     mode = "answers without an entry"
 	readsOnly mode = "is read-only"
+	hangsUp   mode = "closes after each answer"
+	slow      mode = "takes the stagger's time to connect"
 )
 
 // network is controllers that share a clock with the test, by host:port.
@@ -131,6 +133,9 @@ func (n *network) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	case d.is() == vanished:
 		<-ctx.Done()
 		return nil, ctx.Err()
+	}
+	if d.is() == slow {
+		time.Sleep(stagger)
 	}
 	client, server := net.Pipe()
 	d.mu.Lock()
@@ -235,7 +240,7 @@ func (d *fakeDC) answer(conn net.Conn, id int32) bool {
 		frame = done(entry("TRUE"), ldapwire.ResultSuccess)
 	}
 	_, err := conn.Write(frame)
-	return err == nil
+	return err == nil && d.is() != hangsUp
 }
 
 // events is what Observe and Forget were told, with the time.

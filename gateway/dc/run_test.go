@@ -126,6 +126,23 @@ func TestG9_ReadsAreFew(t *testing.T) {
 	})
 }
 
+// A controller that answers and closes is well, and not looked at all the time.
+func TestG9_ClosesAfterAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, "a.test")
+		var seen events
+		s := n.set(Config{Observe: seen.observe}, "a.test")
+		n.dc("a.test").becomes(hangsUp)
+		defer n.run(s)()
+		time.Sleep(time.Minute - time.Millisecond)
+		synctest.Wait()
+		wantEqual(t, "observed", names(seen.take()), []string{"a.test up"})
+		if dials := len(n.dialled()); dials != 120 {
+			t.Errorf("%d dials in a minute, want 120", dials)
+		}
+	})
+}
+
 func TestG9_Report(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, "a.test", "b.test")
