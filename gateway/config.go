@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/dirgate/dirgate/gateway/ldapwire"
@@ -62,9 +63,16 @@ type Config struct {
 	// MaxPerAddress bounds the sessions of one client address, so that one
 	// host cannot take all; zero means half of MaxConnections.
 	MaxPerAddress int
+	// TrustedProxies are the load balancers that must name the client in a
+	// PROXY protocol header of version 2, with which every connection from
+	// there begins. From other addresses such a header is noise.
+	TrustedProxies []netip.Prefix
 	// MaxOutstanding bounds the requests of one session that are not yet
 	// answered; reading stops until one is.
 	MaxOutstanding int
+	// PoolSize is how many DC connections are kept warm for the next session;
+	// negative: none.
+	PoolSize int
 	// MaxHandshakes bounds TLS handshakes in progress, so that a login storm
 	// does not starve the established sessions.
 	MaxHandshakes int
@@ -115,7 +123,7 @@ func (c *Config) validate() error {
 	}{
 		{&c.MaxMessage, DefaultMaxMessage}, {&c.MaxMessageUnbound, DefaultMaxMessageUnbound},
 		{&c.MaxAnswer, DefaultMaxAnswer}, {&c.MaxConnections, DefaultMaxConnections},
-		{&c.MaxOutstanding, DefaultMaxOutstanding}, {&c.MaxHandshakes, DefaultMaxHandshakes},
+		{&c.MaxPerAddress, 0}, {&c.MaxOutstanding, DefaultMaxOutstanding}, {&c.MaxHandshakes, DefaultMaxHandshakes},
 	} {
 		if *d.value < 0 {
 			return errors.New("gateway config: a limit is negative")
@@ -123,6 +131,12 @@ func (c *Config) validate() error {
 		if *d.value == 0 {
 			*d.value = d.def
 		}
+	}
+	switch {
+	case c.PoolSize == 0:
+		c.PoolSize = DefaultPoolSize
+	case c.PoolSize < 0:
+		c.PoolSize = 0
 	}
 	if c.MaxPerAddress == 0 {
 		c.MaxPerAddress = max(1, c.MaxConnections/2)

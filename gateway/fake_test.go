@@ -8,12 +8,14 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/dirgate/dirgate/certs/certstest"
 	"github.com/dirgate/dirgate/gateway/ldapwire"
+	"github.com/dirgate/dirgate/gateway/netwait"
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
 	"github.com/prometheus/client_golang/prometheus"
@@ -82,12 +84,17 @@ func (dc *scriptedDC) accepted() int {
 
 // Dial makes the DC a Dialer.
 func (dc *scriptedDC) Dial(ctx context.Context) (*tls.Conn, string, error) {
-	d := tls.Dialer{Config: dc.tls}
-	conn, err := d.DialContext(ctx, "tcp", dc.l.Addr().String())
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "tcp", dc.l.Addr().String())
 	if err != nil {
 		return nil, "", err
 	}
-	return conn.(*tls.Conn), "scripted", nil
+	conn := tls.Client(netwait.New(raw), dc.tls)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, "", err
+	}
+	return conn, "scripted", nil
 }
 
 // peer speaks raw LDAP messages, as client or as DC.
@@ -333,5 +340,15 @@ func receive[T any](tb testing.TB, ch <-chan T, what string) T {
 	case <-time.After(patience):
 		tb.Fatalf("%s did not come", what)
 		panic("unreachable")
+	}
+}
+
+// receiveUntil waits for a state of the server that nothing announces.
+func receiveUntil(tb testing.TB, ok func() bool) {
+	tb.Helper()
+	for until := time.Now().Add(patience); !ok(); runtime.Gosched() {
+		if time.Now().After(until) {
+			tb.Fatal("it did not become true")
+		}
 	}
 }

@@ -147,6 +147,14 @@ func (f *flight) clear() {
 	f.signal()
 }
 
+// isClean: nothing is outstanding, and nothing abandoned can be answered any
+// more.
+func (f *flight) isClean() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.pending) == 0 && f.landing == 0 && len(f.suspect) == 0 && !f.flooded
+}
+
 // len counts the requests whose answer has not been passed on.
 func (f *flight) len() int {
 	f.mu.Lock()

@@ -267,7 +267,9 @@ func (s *session) bindAnswered(name string, res ldapwire.Result, took time.Durat
 		s.everBound = true
 		s.in.SetMax(s.srv.cfg.MaxMessage)
 	}
-	s.log.Debug("bind accepted", "name", clip(name), "dc", s.up.name, "took", took)
+	if s.logsDetails {
+		s.log.Debug("bind accepted", "name", clip(name), "dc", s.up.name, "took", took)
+	}
 }
 
 // clip bounds text from the network before it is logged or stored.

@@ -281,15 +281,6 @@ func TestG8_PerAddress(t *testing.T) {
 	})
 }
 
-func receiveUntil(t *testing.T, ok func() bool) {
-	t.Helper()
-	for until := time.Now().Add(patience); !ok(); {
-		if time.Now().After(until) {
-			t.Fatal("it did not become true")
-		}
-	}
-}
-
 func TestG8_Strangers(t *testing.T) {
 	r, _ := newRig(t, answerAll, func(c *Config) { c.UnboundTimeout = 50 * time.Millisecond })
 	r.dial().wantNotice(ldapwire.ResultUnavailable)

@@ -16,6 +16,7 @@ type Metrics struct {
 	operations         *prometheus.CounterVec
 	seconds            *prometheus.HistogramVec
 	binds              *prometheus.CounterVec
+	bindsAccepted      prometheus.Counter // of binds
 	captures           *prometheus.CounterVec
 
 	// Looking a counter up by label costs more than relaying the message, so
@@ -51,6 +52,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			[]string{"kind", "outcome"}),
 	}
 	reg.MustRegister(m.connections, m.refusedConnections, m.operations, m.seconds, m.binds, m.captures)
+	m.bindsAccepted = m.binds.WithLabelValues(Reason(ldapwire.ResultSuccess, nil))
 	for i := range m.hist {
 		if op := ldapwire.Op(0x60 | i); op.IsRequest() {
 			m.hist[i] = m.seconds.WithLabelValues(op.String())
@@ -85,6 +87,10 @@ func (m *Metrics) observe(op ldapwire.Op, code ldapwire.ResultCode, took time.Du
 
 // bindVerdict counts one bind. Reasons are those of the delegate API.
 func (m *Metrics) bindVerdict(code ldapwire.ResultCode, diagnostic []byte) {
+	if code == ldapwire.ResultSuccess {
+		m.bindsAccepted.Inc()
+		return
+	}
 	verdict, reason := Reason(code, diagnostic)
 	m.binds.WithLabelValues(verdict, reason).Inc()
 }

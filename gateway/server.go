@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/dirgate/dirgate/gateway/netwait"
 )
 
 // ErrServerClosed is what Serve returns after Shutdown or Close.
@@ -21,6 +23,7 @@ type Server struct {
 	handshakes chan struct{} // one slot per handshake in progress
 	nextID     atomic.Uint64
 	turns      *turns
+	pool       pool
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{} // guarded by mu
@@ -36,8 +39,9 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Server{
+	s := &Server{
 		cfg:        cfg,
+		pool:       pool{size: cfg.PoolSize, age: DefaultPoolAge},
 		tls:        withSlots(cfg.TLS),
 		handshakes: make(chan struct{}, cfg.MaxHandshakes),
 		turns:      newTurns(),
@@ -45,7 +49,8 @@ func New(cfg Config) (*Server, error) {
 		sessions:   make(map[*session]struct{}),
 		clients:    make(map[string]int),
 		done:       make(chan struct{}),
-	}, nil
+	}
+	return s, nil
 }
 
 // Serve accepts LDAPS sessions on l, a plain TCP listener, until Shutdown or
@@ -57,6 +62,10 @@ func (s *Server) Serve(l net.Listener) error {
 		return ErrServerClosed
 	}
 	defer s.removeListener(l)
+	go func() {
+		defer s.running.Done()
+		s.pool.run(s.done)
+	}()
 	const firstPause, longestPause = 5 * time.Millisecond, time.Second
 	pause := firstPause
 	for {
@@ -86,7 +95,7 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) start(conn net.Conn) {
 	sess := newSession(s, s.nextID.Add(1), conn)
 	s.mu.Lock()
-	full := len(s.sessions) >= s.cfg.MaxConnections || s.clients[sess.address] >= s.cfg.MaxPerAddress
+	full := len(s.sessions) >= s.cfg.MaxConnections || !sess.behind && s.clients[sess.address] >= s.cfg.MaxPerAddress
 	if s.closing || full {
 		s.mu.Unlock()
 		if full {
@@ -96,7 +105,10 @@ func (s *Server) start(conn net.Conn) {
 		return
 	}
 	s.sessions[sess] = struct{}{}
-	s.clients[sess.address]++
+	if !sess.behind { // else once the load balancer said who it is
+		sess.counted = true
+		s.clients[sess.address]++
+	}
 	s.running.Add(1)
 	s.mu.Unlock()
 	s.cfg.Metrics.connections.Inc()
@@ -111,8 +123,10 @@ func (s *Server) forget(sess *session) {
 	s.cfg.Metrics.connections.Dec()
 	s.mu.Lock()
 	delete(s.sessions, sess)
-	if s.clients[sess.address]--; s.clients[sess.address] == 0 {
-		delete(s.clients, sess.address)
+	if sess.counted {
+		if s.clients[sess.address]--; s.clients[sess.address] == 0 {
+			delete(s.clients, sess.address)
+		}
 	}
 	s.mu.Unlock()
 }
@@ -125,7 +139,7 @@ func (s *Server) handshake(conn net.Conn) (*tls.Conn, error) {
 	defer cancel()
 	slot := &handshakeSlot{slots: s.handshakes, done: s.done}
 	defer slot.release()
-	tc := tls.Server(conn, s.tls)
+	tc := tls.Server(netwait.New(conn), s.tls)
 	if err := tc.HandshakeContext(context.WithValue(ctx, slotKey{}, slot)); err != nil {
 		return nil, err
 	}
@@ -242,6 +256,7 @@ func (s *Server) addListener(l net.Listener) bool {
 		return false
 	}
 	s.listeners[l] = struct{}{}
+	s.running.Add(1) // the pool's tidying, which Serve begins
 	return true
 }
 

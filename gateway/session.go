@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dirgate/dirgate/gateway/ldapwire"
+	"github.com/dirgate/dirgate/gateway/netwait"
 )
 
 // A session is one client connection and the DC connection that serves it.
@@ -27,7 +28,10 @@ type session struct {
 	srv     *Server
 	log     *slog.Logger
 	raw     net.Conn // the TCP connection, to end things with
+	id      uint64   // for the log
 	address string   // the client's, without the port
+	behind  bool     // a load balancer names the client
+	counted bool     // among those of address; guarded by Server.mu
 
 	ctx    context.Context // ends with kill: the session's own life, not a request's
 	cancel context.CancelFunc
@@ -38,8 +42,10 @@ type session struct {
 	flight  flight           // requests not yet answered; used by both loops
 	serving sync.WaitGroup   // answer loops
 
-	draining atomic.Bool
-	closer   closer // the DC's TCP connection, for kill
+	draining    atomic.Bool
+	toClient    closer // the connections, for kill
+	toDC        closer
+	logsDetails bool // debug level is on: its arguments are worth making
 
 	// Owned by the client loop.
 	up        *upstream // nil: none yet, or thrown away
@@ -52,9 +58,10 @@ type session struct {
 func newSession(srv *Server, id uint64, conn net.Conn) *session {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &session{
-		srv: srv, raw: conn, address: hostOf(conn.RemoteAddr()), ctx: ctx, cancel: cancel,
+		srv: srv, raw: conn, id: id, address: hostOf(conn.RemoteAddr()), ctx: ctx, cancel: cancel,
 		log:    srv.cfg.Log.With("conn", id, "client", conn.RemoteAddr().String()),
-		flight: newFlight(),
+		flight: newFlight(), logsDetails: srv.cfg.Log.Enabled(ctx, slog.LevelDebug),
+		behind: contains(srv.cfg.TrustedProxies, conn.RemoteAddr()),
 	}
 }
 
@@ -80,6 +87,12 @@ func (d *disconnect) Error() string { return d.why }
 
 func (s *session) run() {
 	defer s.close()
+	if s.behind {
+		if err := s.proxied(); err != nil {
+			s.log.Info("connection refused", "err", err)
+			return
+		}
+	}
 	client, err := s.srv.handshake(s.raw)
 	if err != nil {
 		s.log.Debug("tls handshake", "err", err)
@@ -87,6 +100,8 @@ func (s *session) run() {
 	}
 	s.client = client
 	s.out = newFrameWriter(client, s.srv.cfg.WriteTimeout)
+	s.toClient.set(s.raw, s.out)
+	client.NetConn().(*netwait.Conn).OnWait(s.flushToDC)
 	s.in = ldapwire.NewReader(client, s.srv.cfg.MaxMessageUnbound)
 	s.log.Debug("session open", "tls", tls.VersionName(client.ConnectionState().Version))
 
@@ -119,33 +134,42 @@ func (s *session) serve() error {
 // next reads one request. While the client is silent the session may be
 // drained, lose its DC, or run into the idle time.
 func (s *session) next() (ldapwire.Message, error) {
-	if s.up != nil && !s.in.Ready() {
-		if err := s.up.out.flush(); err != nil {
-			return ldapwire.Message{}, s.upstreamGone(err)
-		}
-	}
 	for {
 		s.setReadDeadline()
 		msg, err := s.in.Next()
 		if err == nil {
 			return msg, nil
 		}
-		if err := s.woken(err); err != nil {
+		expected := s.idle
+		s.idle = time.Time{} // the deadline is used up
+		if err := s.woken(err, expected); err != nil {
 			return ldapwire.Message{}, err
 		}
 	}
 }
 
+// flushToDC sends what was gathered for the DC: the client has nothing more
+// to say at once. A failure stays in the writer, and the answer loop sees the
+// end of the connection.
+func (s *session) flushToDC() {
+	if s.up != nil {
+		_ = s.up.out.flush()
+	}
+}
+
 // setReadDeadline starts the idle time, unless something already wants the
 // client loop to wake up. The order matters: whoever wakes the loop first
-// stores the reason, then sets a deadline in the past.
+// stores the reason, then sets a deadline in the past. A deadline that is
+// still far away is not set again.
 func (s *session) setReadDeadline() {
 	patience := s.srv.cfg.IdleTimeout
 	if !s.everBound {
 		patience = min(patience, s.srv.cfg.UnboundTimeout)
 	}
-	s.idle = time.Now().Add(patience)
-	_ = s.client.SetReadDeadline(s.idle)
+	if now := time.Now(); s.idle.Sub(now) < patience*3/4 || s.idle.Sub(now) > patience {
+		s.idle = now.Add(patience)
+		_ = s.client.SetReadDeadline(s.idle)
+	}
 	if s.draining.Load() || s.up.isGone() {
 		s.wake()
 	}
@@ -154,8 +178,9 @@ func (s *session) setReadDeadline() {
 // wake makes a blocked read of the client return.
 func (s *session) wake() { _ = s.raw.SetReadDeadline(time.Unix(1, 0)) }
 
-// woken decides what a failed read of the client means; nil: read on.
-func (s *session) woken(err error) error {
+// woken decides what a failed read of the client means; nil: read on. The
+// session was idle for too long only when the expected time has come.
+func (s *session) woken(err error, expected time.Time) error {
 	switch {
 	case s.up.isGone():
 		return s.upstreamGone(s.up.err)
@@ -166,7 +191,7 @@ func (s *session) woken(err error) error {
 		if s.flight.len() > 0 {
 			return nil // waiting for the DC is not idleness
 		}
-		if time.Now().Before(s.idle) {
+		if time.Now().Before(expected) {
 			return nil // woken for a DC connection that was thrown away meanwhile
 		}
 		return &disconnect{ldapwire.ResultUnavailable, "idle for too long"}
@@ -194,24 +219,32 @@ func (s *session) drain() {
 // kill ends the session at once.
 func (s *session) kill() {
 	s.cancel()
+	s.toDC.close()
+	s.toClient.close()
 	_ = s.raw.Close()
-	s.closer.close()
 }
 
 func (s *session) close() {
-	s.cancel()
-	s.dropUpstream(true)
 	if s.client != nil {
 		_ = s.client.Close() // sends close_notify, so that the notice is not taken for a truncation
 	}
 	_ = s.raw.Close()
+	s.leaveUpstream()
+	s.cancel()
 	s.serving.Wait()
+}
+
+// details logs at debug level.
+func (s *session) details(msg string, args ...any) {
+	if s.logsDetails {
+		s.log.Debug(msg, args...)
+	}
 }
 
 // answerLocally answers a request without the DC.
 func (s *session) answerLocally(msg ldapwire.Message, code ldapwire.ResultCode, why string) error {
 	s.srv.cfg.Metrics.observe(msg.Op, code, 0)
-	s.log.Debug("answered by the gateway", "msg_id", msg.ID, "op", msg.Op.String(), "result", code.String(), "why", why)
+	s.details("answered by the gateway", "msg_id", msg.ID, "op", msg.Op.String(), "result", code.String(), "why", why)
 	var frame []byte
 	if msg.Op == ldapwire.OpExtendedRequest {
 		frame = ldapwire.AppendExtendedResponse(nil, msg.ID, code, "", why, "", nil, false)

@@ -2,18 +2,21 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
-	"net"
+	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/dirgate/dirgate/gateway/ldapwire"
+	"github.com/dirgate/dirgate/gateway/netwait"
 )
 
 // upstream is one connection to a domain controller. It serves one session
 // and one only.
 type upstream struct {
-	conn   net.Conn
+	conn   *tls.Conn
 	name   string // the controller's URL
 	domain *Domain
 	out    *frameWriter // used by the client loop only
@@ -26,6 +29,15 @@ type upstream struct {
 	// connection, or broke the protocol.
 	gone chan struct{}
 	err  error
+	// ended is closed when the answer loop has returned.
+	ended chan struct{}
+	// parked is set by the client loop, before it wakes the answer loop to make
+	// it leave the connection as it is.
+	parked atomic.Bool
+	// tells: the connection says when a read waits, so that flushing is left to
+	// it (see package netwait).
+	tells bool
+	since time.Time // in the pool
 }
 
 // isGone reports whether the DC has ended the connection; a nil upstream has
@@ -53,7 +65,8 @@ func (u *upstream) isRetired() bool {
 
 var errNoDomain = errors.New("no domain is registered")
 
-// upstreamReady makes sure that the session has a DC connection.
+// upstreamReady makes sure that the session has a DC connection: one from
+// the pool, or a new one.
 func (s *session) upstreamReady() error {
 	if s.up != nil {
 		return nil
@@ -62,26 +75,46 @@ func (s *session) upstreamReady() error {
 	if domain == nil {
 		return errNoDomain
 	}
+	if up := s.srv.pool.take(domain); up != nil {
+		s.useUpstream(up)
+		return nil
+	}
 	conn, name, err := domain.DCs.Dial(s.ctx)
 	if err != nil {
 		return err
 	}
-	up := &upstream{
+	s.useUpstream(&upstream{
 		conn: conn, name: name, domain: domain,
-		out:     newFrameWriter(conn, s.srv.cfg.WriteTimeout),
-		in:      ldapwire.NewReader(conn, s.srv.cfg.MaxAnswer),
-		retired: make(chan struct{}),
-		gone:    make(chan struct{}),
-	}
+		out: newFrameWriter(conn, s.srv.cfg.WriteTimeout),
+		in:  ldapwire.NewReader(conn, s.srv.cfg.MaxAnswer),
+	})
+	s.details("domain controller connection open", "dc", name)
+	return nil
+}
+
+// useUpstream makes up the session's own.
+func (s *session) useUpstream(up *upstream) {
+	up.retired, up.gone, up.ended = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	s.up = up
-	s.closer.set(conn.NetConn())
+	s.toDC.set(up.conn.NetConn(), up.out)
+	if c, ok := up.conn.NetConn().(*netwait.Conn); ok {
+		c.OnWait(s.flushToClient)
+		up.tells = true
+	}
 	s.serving.Add(1)
 	go func() {
 		defer s.serving.Done()
+		defer close(up.ended)
 		s.answers(up)
 	}()
-	s.log.Debug("domain controller connection open", "dc", name)
-	return nil
+}
+
+// flushToClient sends what was gathered for the client: the DC has nothing
+// more to say at once.
+func (s *session) flushToClient() {
+	if err := s.out.flush(); err != nil {
+		s.clientGone(err)
+	}
 }
 
 // dropUpstream throws the DC connection away, and with it the identity that
@@ -94,7 +127,7 @@ func (s *session) dropUpstream(unbind bool) {
 	if unbind && !s.up.isGone() {
 		s.up.out.last(ldapwire.AppendUnbindRequest(nil, 1), time.Second)
 	}
-	s.closer.forget()
+	s.toDC.forget()
 	_ = s.up.conn.Close()
 	s.up = nil
 	s.flight.clear()
@@ -103,7 +136,7 @@ func (s *session) dropUpstream(unbind bool) {
 // answers forwards what the DC sends until the connection ends.
 func (s *session) answers(up *upstream) {
 	err := s.relayAnswers(up)
-	if up.isRetired() {
+	if up.isRetired() || (up.parked.Load() && errors.Is(err, os.ErrDeadlineExceeded)) {
 		return
 	}
 	up.err = err
@@ -113,10 +146,8 @@ func (s *session) answers(up *upstream) {
 
 func (s *session) relayAnswers(up *upstream) error {
 	for {
-		if !up.in.Ready() {
-			if err := s.out.flush(); err != nil {
-				s.clientGone(err)
-			}
+		if !up.tells && !up.in.Ready() {
+			s.flushToClient()
 		}
 		msg, err := up.in.Next()
 		if err != nil {
@@ -146,15 +177,18 @@ func (s *session) answer(up *upstream, msg ldapwire.Message) error {
 	}
 	final := msg.Op.IsFinalResponse()
 	r, known := s.flight.find(msg.ID, final)
-	if known && final {
-		defer s.flight.landedOne()
-	}
 	if known && r.answer != nil {
+		if final {
+			s.flight.landedOne() // before the client loop goes on, which may look
+		}
 		select {
 		case r.answer <- slices.Clone(msg.Raw):
 		case <-up.retired:
 		}
 		return nil
+	}
+	if known && final {
+		defer s.flight.landedOne()
 	}
 	if known && final {
 		if res, err := ldapwire.ParseResult(msg.Body); err == nil {
@@ -176,7 +210,7 @@ func (s *session) forward(msg ldapwire.Message) {
 }
 
 func (s *session) clientGone(err error) {
-	s.log.Debug("client does not take answers", "err", err)
+	s.details("client does not take answers", "err", err)
 	_ = s.raw.Close()
 }
 

@@ -3,6 +3,7 @@ package gateway
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,8 +13,11 @@ import (
 type frameWriter struct {
 	conn net.Conn
 
+	stopped atomic.Bool // nothing may wait any more
+
 	mu      sync.Mutex
 	timeout time.Duration // guarded by mu
+	until   time.Time     // the deadline that conn has; guarded by mu
 	buf     *[]byte       // waiting, from the pool; nil while nothing waits; guarded by mu
 	err     error         // the first failure sticks: a later message must not follow half of an earlier one
 }
@@ -57,7 +61,7 @@ func (w *frameWriter) write(frame []byte, now bool) error {
 // failed.
 func (w *frameWriter) last(frame []byte, within time.Duration) {
 	w.mu.Lock()
-	w.timeout = within
+	w.timeout, w.until = within, time.Time{}
 	w.mu.Unlock()
 	_ = w.write(frame, true)
 }
@@ -85,11 +89,27 @@ func (w *frameWriter) flushLocked() error {
 	return err
 }
 
+// send writes within the timeout, or three quarters of it: a deadline that is
+// still far away is not set again.
 func (w *frameWriter) send(b []byte) error {
-	_ = w.conn.SetWriteDeadline(time.Now().Add(w.timeout))
+	if now := time.Now(); w.until.Sub(now) < w.timeout*3/4 {
+		w.until = now.Add(w.timeout)
+		_ = w.conn.SetWriteDeadline(w.until)
+	}
+	if w.stopped.Load() { // stop may have come before the deadline was set
+		w.err = net.ErrClosed
+		return w.err
+	}
 	if _, err := w.conn.Write(b); err != nil {
 		w.err = err
 		return err
 	}
 	return nil
+}
+
+// stop makes a write that waits fail, and every later one. It is the one
+// method for other goroutines than those that write.
+func (w *frameWriter) stop() {
+	w.stopped.Store(true)
+	_ = w.conn.SetWriteDeadline(time.Unix(1, 0))
 }
