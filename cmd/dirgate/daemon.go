@@ -116,6 +116,7 @@ func (d *daemon) newGateway(registry *prometheus.Registry) (err error) {
 		TLS: d.certs.Config(), Domain: d.domains.forGateway, Capture: d.opened.store,
 		Metrics: gateway.NewMetrics(registry), Log: d.log.With("in", "gateway"),
 		MaxMessage: int(d.cfg.Gateway.MaxMessage), MaxConnections: d.cfg.Gateway.MaxConnections,
+		MaxPerAddress: d.cfg.Gateway.MaxConnectionsPerIP, TrustedProxies: d.cfg.Gateway.ProxyTrusted.List(),
 		IdleTimeout: time.Duration(d.cfg.Gateway.IdleTimeout),
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 // Package config reads dirgate's configuration file.
 //
-// The file is YAML: sections of keys, each key with one plain value. Durations
+// The file is YAML: sections of keys, each key with one plain value, or a list
+// of them where it says so. Durations
 // and sizes are written with their unit (90s, 16MiB). Every key has a default,
 // so an empty file is a valid one. A key that this version does not know is an
 // error, also when a later version knows it: a setting that is read and does
@@ -55,6 +56,9 @@ type Gateway struct {
 	MaxMessage     Size     // largest LDAP message of a bound client
 	IdleTimeout    Duration // until a silent session is ended
 	MaxConnections int      // client connections at a time
+
+	MaxConnectionsPerIP int      // the same for one client address; 0: half of MaxConnections
+	ProxyTrusted        Prefixes // who may name the client in a PROXY header
 }
 
 // Metrics is the HTTP listener of /metrics, /healthz and /readyz.

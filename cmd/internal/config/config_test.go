@@ -17,12 +17,13 @@ func custom() Config {
 		DataDir:       "/srv/dirgate",
 		MasterKeyFile: "/srv/keys/master.key",
 		TLS:           TLS{CertFile: "/srv/tls/a.crt", KeyFile: "/srv/tls/a.key", MinVersion: "1.3"},
-		Gateway:       Gateway{LDAPS: "[::1]:1636", MaxMessage: 256 * KiB, IdleTimeout: Duration(90 * time.Second), MaxConnections: 7},
-		Metrics:       Metrics{Listen: "127.0.0.1:0"},
-		Admin:         Admin{Socket: "/srv/admin.sock"},
-		JumpCloud:     JumpCloud{RequestsPerSecond: 2.5, MaxInFlight: 1},
-		Replicate:     Replicate{Workers: 9},
-		Log:           Log{Level: "debug", Format: "json"},
+		Gateway: Gateway{LDAPS: "[::1]:1636", MaxMessage: 256 * KiB, IdleTimeout: Duration(90 * time.Second), MaxConnections: 7,
+			MaxConnectionsPerIP: 3, ProxyTrusted: "10.0.0.0/8,192.0.2.1/32,fd00::/8"},
+		Metrics:   Metrics{Listen: "127.0.0.1:0"},
+		Admin:     Admin{Socket: "/srv/admin.sock"},
+		JumpCloud: JumpCloud{RequestsPerSecond: 2.5, MaxInFlight: 1},
+		Replicate: Replicate{Workers: 9},
+		Log:       Log{Level: "debug", Format: "json"},
 	}
 }
 
@@ -34,7 +35,8 @@ tls:
   cert_file: /srv/tls/a.crt
   key_file: '/srv/tls/a.key'
   min_version: 1.3      # a float to YAML, a text to us
-gateway: {ldaps: "[::1]:1636", max_message: 256KiB, idle_timeout: 90s, max_connections: 7}
+gateway: {ldaps: "[::1]:1636", max_message: 256KiB, idle_timeout: 90s, max_connections: 7, max_connections_per_ip: 3,
+  proxy_protocol: {trusted: [10.0.0.0/8, 192.0.2.1, "fd00::/8"]}}
 metrics:
   listen: 127.0.0.1:0
 admin:
@@ -125,6 +127,11 @@ func TestParseErrors(t *testing.T) {
 		{"level", "log: {level: verbose}\n", 1, "log.level", []string{"want debug, info, warn or error"}},
 		{"empty path", "data_dir: \"\"\n", 1, "data_dir", []string{"is empty"}},
 		{"no value", "data_dir:\n", 1, "data_dir", []string{"has no value", "/var/lib/dirgate"}},
+		{"network with host bits", "gateway: {proxy_protocol: {trusted: [10.0.0.1/8]}}\n", 1, "gateway.proxy_protocol.trusted", []string{"write 10.0.0.0/8"}},
+		{"no network", "gateway:\n  proxy_protocol:\n    trusted: [lb.example.test]\n", 3, "gateway.proxy_protocol.trusted", []string{"is not a network or an address", "want a list of networks"}},
+		{"no list", "gateway: {proxy_protocol: {trusted: 10.0.0.0/8}}\n", 1, "gateway.proxy_protocol.trusted", []string{"want a list", `got "10.0.0.0/8"`}},
+		{"list of lists", "gateway: {proxy_protocol: {trusted: [[a]]}}\n", 1, "gateway.proxy_protocol.trusted", []string{"want a list", "got a list"}},
+		{"unknown in a section within", "gateway: {proxy_protocol: {trustd: []}}\n", 1, "gateway.proxy_protocol.trustd", []string{"did you mean gateway.proxy_protocol.trusted?"}},
 		{"list", "data_dir: [a, b]\n", 1, "data_dir", []string{"got a list"}},
 		{"section for a value", "data_dir:\n  path: /x\n", 2, "data_dir", []string{"got a section"}},
 		{"value for a section", "log: debug\n", 1, "log", []string{"want a section", `got "debug"`}},

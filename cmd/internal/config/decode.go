@@ -90,7 +90,7 @@ func (d *decoder) entry(section string, entry *ast.MappingValueNode) {
 		d.value(k, entry)
 		return
 	}
-	if section == "" && slices.ContainsFunc(keys, func(k key) bool { return k.section() == name }) {
+	if isSection(name) {
 		d.mapping(name, entry.Value)
 		return
 	}
@@ -108,6 +108,16 @@ func (d *decoder) value(k key, entry *ast.MappingValueNode) {
 		text = n.Value
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
 		text = n.GetToken().Value
+	case *ast.SequenceNode:
+		items, ok := plainItems(n)
+		if !ok || !k.list {
+			d.fail(n, k.name, "want %s, got %s", k.want, describe(n))
+			return
+		}
+		if err := k.set(d.cfg, items); err != nil {
+			d.fail(n, k.name, "%q %v: want %s", items, err, k.want)
+		}
+		return
 	case nil, *ast.NullNode:
 		d.fail(entry.Key, k.name, "has no value: want %s, or no such line for the default (%s)", k.want, k.defaultText())
 		return
@@ -115,14 +125,34 @@ func (d *decoder) value(k key, entry *ast.MappingValueNode) {
 		d.fail(n, k.name, "want %s, got %s", k.want, describe(n))
 		return
 	}
+	if k.list {
+		d.fail(entry.Value, k.name, "want %s, got %s", k.want, describe(entry.Value))
+		return
+	}
 	if err := k.set(d.cfg, text); err != nil {
 		d.fail(entry.Value, k.name, "%q %v: want %s", text, err, k.want)
 	}
 }
 
+// plainItems gives the text of a list of plain values; false if it has others.
+func plainItems(list *ast.SequenceNode) (string, bool) {
+	var items []string
+	for _, item := range list.Values {
+		switch n := item.(type) {
+		case *ast.StringNode:
+			items = append(items, n.Value)
+		case *ast.IntegerNode, *ast.FloatNode:
+			items = append(items, n.GetToken().Value)
+		default:
+			return "", false
+		}
+	}
+	return strings.Join(items, ","), true
+}
+
 func (k key) defaultText() string {
 	def := Default()
-	return k.get(&def)
+	return k.written(k.get(&def))
 }
 
 func describe(n ast.Node) string {

@@ -20,16 +20,8 @@ func Example(cfg Config) []byte {
 	def := Default()
 	section := ""
 	for _, k := range keys {
-		indent := ""
-		if s := k.section(); s != "" {
-			indent = "  "
-			if s != section {
-				fmt.Fprintf(&b, "\n%s:\n", s)
-				section = s
-			}
-		} else {
-			b.WriteString("\n")
-		}
+		indent := openSection(&b, section, k.section())
+		section = k.section()
 		for doc := range strings.SplitSeq(k.doc, "\n") {
 			fmt.Fprintf(&b, "%s# %s\n", indent, doc)
 		}
@@ -42,9 +34,43 @@ func Example(cfg Config) []byte {
 		if value == k.get(&def) {
 			mark = "#"
 		}
-		fmt.Fprintf(&b, "%s%s%s: %s\n", indent, mark, name, quote(value))
+		fmt.Fprintf(&b, "%s%s%s: %s\n", indent, mark, name, k.written(value))
 	}
 	return []byte(b.String())
+}
+
+// openSection writes the lines that lead from one section to another, and gives
+// the indent of the keys in it.
+func openSection(b *strings.Builder, from, to string) string {
+	if to == "" {
+		b.WriteString("\n")
+		return ""
+	}
+	parts := strings.Split(to, ".")
+	for i, name := range parts {
+		if within := strings.Join(parts[:i+1], "."); from == within || strings.HasPrefix(from, within+".") {
+			continue
+		}
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(b, "%s%s:\n", strings.Repeat("  ", i), name)
+	}
+	return strings.Repeat("  ", len(parts))
+}
+
+// written is a value as the file has it.
+func (k key) written(value string) string {
+	if !k.list {
+		return quote(value)
+	}
+	var items []string
+	if value != "" {
+		for item := range strings.SplitSeq(value, ",") {
+			items = append(items, quote(item))
+		}
+	}
+	return "[" + strings.Join(items, ", ") + "]"
 }
 
 // quote writes a value so that YAML reads back the same text: plain where that

@@ -18,15 +18,17 @@ type key struct {
 	get  func(*Config) string
 	set  func(*Config, string) error // an error's text follows the value
 	path func(*Config) *string       // of a key that is a file or folder
+	list bool                        // a list: its text is the items, with commas between
 }
 
-// section returns the part of the name before the dot, "" at top level.
+// section returns the part of the name before the last dot, "" at top level.
 func (k key) section() string {
-	section, _, ok := strings.Cut(k.name, ".")
-	if !ok {
-		return ""
-	}
-	return section
+	return k.name[:max(0, strings.LastIndexByte(k.name, '.'))]
+}
+
+// isSection says whether keys lie in a section of that name, at any depth.
+func isSection(name string) bool {
+	return slices.ContainsFunc(keys, func(k key) bool { return strings.HasPrefix(k.name, name+".") })
 }
 
 // keys is the file format, in the order of the example.
@@ -51,6 +53,10 @@ var keys = []key{
 		func(c *Config) *Duration { return &c.Gateway.IdleTimeout }, time.Second, 7*24*time.Hour),
 	integer("gateway.max_connections", "Client connections at a time; more are closed at once.",
 		func(c *Config) *int { return &c.Gateway.MaxConnections }, 1, 1_000_000),
+	integer("gateway.max_connections_per_ip", "The same for one client address; 0: half of max_connections.",
+		func(c *Config) *int { return &c.Gateway.MaxConnectionsPerIP }, 0, 1_000_000),
+	prefixes("gateway.proxy_protocol.trusted", "Load balancers that name the client in a PROXY protocol v2 header. From these\naddresses every connection must begin with one; from others none may.",
+		func(c *Config) *Prefixes { return &c.Gateway.ProxyTrusted }),
 
 	address("metrics.listen", "Address for /metrics, /healthz and /readyz: HTTP without TLS, so keep it local.",
 		func(c *Config) *string { return &c.Metrics.Listen }),
@@ -119,6 +125,14 @@ func address(name, doc string, field func(*Config) *string) key {
 		}
 		return nil
 	})
+}
+
+func prefixes(name, doc string, field func(*Config) *Prefixes) key {
+	return key{
+		name: name, doc: doc, want: `a list of networks or addresses such as ["10.0.0.0/8", "192.0.2.1"]`, list: true,
+		get: func(c *Config) string { return string(*field(c)) },
+		set: func(c *Config, s string) error { return field(c).UnmarshalText([]byte(s)) },
+	}
 }
 
 func size(name, doc string, field func(*Config) *Size, low, high Size) key {

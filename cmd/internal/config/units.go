@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -49,6 +50,56 @@ func (s Size) String() string {
 		}
 	}
 	return "0B"
+}
+
+// Prefixes are networks, written with commas between them. It is a string, so
+// that configurations can be compared.
+type Prefixes string
+
+// UnmarshalText reads networks such as 10.0.0.0/8, and addresses, which stand
+// for themselves alone.
+func (p *Prefixes) UnmarshalText(text []byte) error {
+	var all []string
+	if len(text) > 0 {
+		for item := range strings.SplitSeq(string(text), ",") {
+			prefix, err := parsePrefix(strings.TrimSpace(item))
+			if err != nil {
+				return err
+			}
+			all = append(all, prefix.String())
+		}
+	}
+	*p = Prefixes(strings.Join(all, ","))
+	return nil
+}
+
+func parsePrefix(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		return prefix, errors.New("is not a network or an address")
+	case prefix.Addr().Is4In6():
+		return prefix, errors.New("is an IPv4 network written as IPv6")
+	case prefix != prefix.Masked():
+		return prefix, fmt.Errorf("has bits behind the prefix: write %v", prefix.Masked())
+	}
+	return prefix, nil
+}
+
+// List gives the networks.
+func (p Prefixes) List() []netip.Prefix {
+	if p == "" {
+		return nil
+	}
+	var list []netip.Prefix
+	for item := range strings.SplitSeq(string(p), ",") {
+		list = append(list, netip.MustParsePrefix(item)) // UnmarshalText checked it
+	}
+	return list
 }
 
 // Duration is a time.Duration written with its units, such as 90s or 1h30m.
