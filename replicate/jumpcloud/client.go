@@ -95,6 +95,16 @@ func New(cfg Config) (*Client, error) {
 	}, nil
 }
 
+// Once returns the client for callers that try again themselves: requests that
+// only read are made once, and wait at most limit for their answer. The rate
+// and the requests in flight are shared with c.
+func (c *Client) Once(limit time.Duration) *Client {
+	once := *c
+	once.retries.tries = 1
+	once.cfg.Timeout = min(c.cfg.Timeout, limit)
+	return &once
+}
+
 func baseURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil {

@@ -263,3 +263,22 @@ func TestStrangeServers(t *testing.T) {
 		})
 	}
 }
+
+// TestOnce: reads are made once and not for long; the client it came from
+// keeps its patience.
+func TestOnce(t *testing.T) {
+	b := newBench(t)
+	id := b.user(t, jcsim.User{Username: "anna", Email: "anna@example.test"})
+	b.sim.Fail(jcsim.Fault{Method: "GET", Kind: jcsim.Status, Code: 503})
+	if _, err := b.client.Once(time.Minute).User(t.Context(), id); !Temporary(err) {
+		t.Errorf("got %v, want the first answer, 503", err)
+	}
+	b.sim.Fail(jcsim.Fault{Method: "GET", Kind: jcsim.TimeoutBeforeApply})
+	if _, err := b.client.Once(10*time.Millisecond).User(t.Context(), id); !Unknown(err) {
+		t.Errorf("got %v, want no answer in time", err)
+	}
+	b.sim.Fail(jcsim.Fault{Method: "GET", Kind: jcsim.Status, Code: 503})
+	if _, err := b.client.User(t.Context(), id); err != nil {
+		t.Errorf("the client that Once came from: %v, want another try", err)
+	}
+}
