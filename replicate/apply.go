@@ -33,18 +33,26 @@ func (e *Engine) apply(ctx context.Context, entry identity.Entry) (retry time.Ti
 	if err := e.decide(ctx, &j); err != nil {
 		return e.later(ctx, j, "decide", err)
 	}
+	why := j.decision.Reason
 	switch j.decision.Verb {
+	case plan.Wait:
+		return e.later(ctx, j, "wait", errors.New(why))
 	case plan.Discard:
-		j.log.Info("password not replicated", "why", j.decision.Reason)
+		j.log.Info("password not replicated", "why", why)
 		e.cfg.Metrics.action(identity.Import, j.decision.Verb, "done")
-		return retry, e.cfg.Store.Discard(ctx, entry.Seq, j.decision.Reason)
+		return retry, e.cfg.Store.Discard(ctx, entry.Seq, why)
 	case plan.DeadLetter:
-		j.log.Warn("password change is a dead letter", "why", j.decision.Reason)
+		j.log.Warn("password change is a dead letter", "why", why)
 		e.cfg.Metrics.action(identity.Import, j.decision.Verb, "done")
-		return retry, e.cfg.Store.MarkDead(ctx, entry.Seq, j.decision.Reason)
+		return retry, e.cfg.Store.MarkDead(ctx, entry.Seq, why)
 	}
 	return e.setPassword(ctx, j)
 }
+
+// readLimit is how long one read may take while a change is worked on. It is
+// made once: a worker that waits is one that others lack, and the change
+// comes back by itself.
+const readLimit = 10 * time.Second
 
 // decide gathers what plan.Password needs and asks it.
 func (e *Engine) decide(ctx context.Context, j *job) (err error) {
@@ -52,25 +60,34 @@ func (e *Engine) decide(ctx context.Context, j *job) (err error) {
 		return err
 	}
 	j.facts.Change = j.entry.Change
+	if j.entry.MustChange || j.entry.Account.GUID.IsZero() {
+		j.decision = plan.Password(j.facts) // AD is not asked about a mere name
+		return nil
+	}
 	user, err := j.peers.AD.User(ctx, j.entry.Account)
 	switch {
 	case err == nil:
 		j.facts.AD = &user
-		if err := e.gatherJumpCloud(ctx, j.peers, j.entry, &j.facts); err != nil {
-			return err
-		}
 	case !errors.Is(err, ad.ErrNotFound):
 		return err
 	}
+	if _, early := plan.Early(j.facts); !early {
+		if err := e.gatherJumpCloud(ctx, j.peers.JumpCloud.Once(readLimit), j.entry, &j.facts); err != nil {
+			return err
+		}
+	}
 	j.decision = plan.Password(j.facts)
+	if j.facts.Doubt = e.doubts.held(j.entry.Seq, j.decision, e.cfg.Now()); j.facts.Doubt > 0 {
+		j.decision = plan.Password(j.facts)
+	}
 	return nil
 }
 
-func (e *Engine) gatherJumpCloud(ctx context.Context, peers *Peers, entry identity.Entry, c *plan.PasswordCase) error {
+func (e *Engine) gatherJumpCloud(ctx context.Context, cloud *jumpcloud.Client, entry identity.Entry, c *plan.PasswordCase) error {
 	link, err := e.cfg.Store.LinkByGUID(entry.Account.Domain, c.AD.GUID)
 	if err == nil {
 		c.Link = &link
-		linked, err := peers.JumpCloud.User(ctx, link.JumpCloudID)
+		linked, err := cloud.User(ctx, link.JumpCloudID)
 		if err == nil {
 			u := fromJumpCloud(linked)
 			c.Linked = &u
@@ -82,7 +99,7 @@ func (e *Engine) gatherJumpCloud(ctx context.Context, peers *Peers, entry identi
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	found, err := peers.JumpCloud.FindUsers(ctx, c.AD.Username, c.AD.JoinMail())
+	found, err := cloud.FindUsers(ctx, c.AD.Username, c.AD.JoinMail())
 	if err != nil {
 		return err
 	}
@@ -150,7 +167,7 @@ func (e *Engine) setPassword(ctx context.Context, j job) (retry time.Time, err e
 		pair.PasswordSeq, pair.PasswordAt = 0, time.Time{}
 		err := e.cfg.Store.PutLink(ctx, pair)
 		if errors.Is(err, store.ErrLinkConflict) {
-			return retry, e.cfg.Store.MarkDead(ctx, j.entry.Seq, err.Error())
+			return retry, e.cfg.Store.MarkDead(ctx, j.entry.Seq, conflict(j, err))
 		}
 		if err != nil {
 			return retry, err
@@ -186,7 +203,7 @@ func (e *Engine) applied(ctx context.Context, j job, link *identity.Link) error 
 	err := e.cfg.Store.MarkApplied(ctx, j.entry.Seq, link)
 	if errors.Is(err, store.ErrLinkConflict) {
 		// Another AD account was paired with this user meanwhile.
-		return e.cfg.Store.MarkDead(ctx, j.entry.Seq, err.Error())
+		return e.cfg.Store.MarkDead(ctx, j.entry.Seq, conflict(j, err))
 	}
 	if err != nil {
 		return err
@@ -194,6 +211,12 @@ func (e *Engine) applied(ctx context.Context, j job, link *identity.Link) error 
 	e.cfg.Metrics.action(identity.Import, j.decision.Verb, "done")
 	e.cfg.Metrics.lag.WithLabelValues(string(identity.Import)).Observe(e.cfg.Now().Sub(j.entry.At).Seconds())
 	return nil
+}
+
+// conflict says how a person gets out of it.
+func conflict(j job, err error) string {
+	return fmt.Sprintf("%v: if that link is wrong, run `dirgate user unlink %s`, then run `dirgate changelog retry %d`",
+		err, j.chosen().ID, j.entry.Seq)
 }
 
 // notSet records why JumpCloud does not have the password.
@@ -215,23 +238,24 @@ func (e *Engine) notSet(ctx context.Context, j job, err error) (retry time.Time,
 	}
 	j.log.Warn("JumpCloud refused the password", "err", err)
 	e.cfg.Metrics.action(identity.Import, plan.SetPassword, "refused")
-	return retry, e.cfg.Store.MarkDead(ctx, j.entry.Seq, refusalWords(err))
+	return retry, e.cfg.Store.MarkDead(ctx, j.entry.Seq, refusalWords(j.entry.Seq, err))
 }
 
 // refusalWords is JumpCloud's own explanation, with the rules it names.
-func refusalWords(err error) string {
+func refusalWords(seq identity.Seq, err error) string {
+	next := fmt.Sprintf("change the password again, or mend JumpCloud's policy and run `dirgate changelog retry %d`", seq)
 	var rules []string
 	for _, v := range jumpcloud.Violations(err) {
 		rules = append(rules, v.Field+": "+v.Description)
 	}
 	if len(rules) == 0 {
-		return err.Error()
+		return fmt.Sprintf("%v: %s", err, next)
 	}
-	return fmt.Sprintf("%v [%s]", err, strings.Join(rules, "; "))
+	return fmt.Sprintf("%v [%s]: %s", err, strings.Join(rules, "; "), next)
 }
 
-// later puts a change off that could not even be decided: a side is down, or
-// the domain's registration is gone.
+// later puts a change off that could not even be decided: a side is down, the
+// domain's registration is gone, or what was seen must be seen again.
 func (e *Engine) later(ctx context.Context, j job, doing string, err error) (retry time.Time, _ error) {
 	if ctx.Err() != nil {
 		return retry, nil

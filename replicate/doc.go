@@ -1,9 +1,12 @@
 // Package replicate carries changes from one directory to the other.
 //
 // An [Engine] works from the change log: it settles intents whose outcome is
-// unknown, and applies what is pending. [Engine.Step] makes one pass and is
-// what tests call; [Engine.Run] decides when: when the log says that
-// something was appended, and when the next retry is due.
+// unknown, and applies what is pending. [Engine.Run] does both side by side:
+// it follows the log, gives every change that has become pending to one of a
+// few workers, and comes back to those that were put off when they are due.
+// Neither a change that waits nor one whose directory hangs costs the others
+// more than its worker. [Engine.Step] makes one pass of the same work and is
+// what tests call; the two are not for use at the same time.
 //
 // What is to be done is decided by package plan, which is pure; this package
 // gathers what plan needs to know, does what it says, and records the result
@@ -14,12 +17,23 @@
 // in the log, with evidence of the state before it, before it is sent. If it
 // was sent and not answered, or the process died, the user is read back and
 // the write is repeated only when it had no effect (rule L1). A refusal for
-// good is a dead letter with the other side's own words and holds up nobody
-// else; everything else is retried with a growing, jittered pause that obeys
-// Retry-After (rule L2).
+// good is a dead letter with the other side's own words and a person's next
+// step, and holds up nobody else; everything else is retried with a growing,
+// jittered pause that obeys Retry-After (rule L2).
+//
+// No accepted password is destroyed for what one look at one domain
+// controller shows. An account that is not found or not in scope must be so
+// for [plan.DoubtLimit]; a scope group or root container that is not found is
+// an error and no answer. The binds that settle an unknown outcome (rule G5)
+// are recorded before they are made, so that neither restarts nor several
+// changes make more of them than plan.Settle allows for a change.
 //
 // Not guaranteed: JumpCloud has no call that tells whether a password is
 // equal to a given one. An unanswered write counts as applied when the user's
 // password_date has moved since the evidence was taken; another change of the
-// same password in that moment is not told apart.
+// same password in that moment is not told apart. A controller is known by
+// the URL it was reached at: where one URL leads to several, an outcome may be
+// settled as refused by one that has not heard of the change within
+// Config.AnswerLimit. How long an account was not found or not in scope is
+// kept in memory; after a restart the time begins anew.
 package replicate

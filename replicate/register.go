@@ -11,6 +11,7 @@ import (
 	"github.com/dirgate/dirgate/replicate/ad"
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
 	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
 )
 
@@ -28,6 +29,9 @@ type Registration struct {
 	Domain store.Domain
 	// Credentials are sealed into the store, by the store's names.
 	Credentials map[string]secret.Bytes
+	// ChangeUseCase allows the use case of an AD object that JumpCloud has
+	// already to be changed: it decides who owns every user of the domain.
+	ChangeUseCase bool
 }
 
 // Register checks both sides of a domain, registers it with JumpCloud and
@@ -35,7 +39,7 @@ type Registration struct {
 // When it fails, whatever it created in JumpCloud is removed again and the
 // store is as it was. The checks made so far are returned either way.
 func Register(ctx context.Context, st *store.Store, reg Registration, peers *Peers, now time.Time) (store.Domain, []Check, error) {
-	r := registration{peers: peers, domain: reg.Domain, credentials: maps.Clone(reg.Credentials)}
+	r := registration{peers: peers, domain: reg.Domain, credentials: maps.Clone(reg.Credentials), changeUseCase: reg.ChangeUseCase}
 	if old, err := st.Domain(r.domain.Name); err == nil {
 		r.domain.JumpCloud.AgentIDs = old.JumpCloud.AgentIDs
 	}
@@ -58,7 +62,9 @@ type registration struct {
 	domain      store.Domain
 	credentials map[string]secret.Bytes
 	checks      []Check
-	created     []func(context.Context) error // how to remove what was made, newest last
+
+	changeUseCase bool
+	created       []func(context.Context) error // how to remove what was made, newest last
 }
 
 func (r *registration) passed(name, format string, args ...any) {
@@ -90,15 +96,16 @@ func (r *registration) checkAD(ctx context.Context) error {
 	if r.domain.RootDN == "" {
 		r.domain.RootDN = found.BaseDN
 	}
-	if r.domain.RootDN, err = r.peers.AD.Exists(ctx, r.domain.RootDN, "(objectClass=*)"); err != nil {
+	if r.domain.RootDN, _, err = r.peers.AD.Exists(ctx, r.domain.RootDN, "(objectClass=*)"); err != nil {
 		return fmt.Errorf("check root container: %w", missing(err, "--root-dn"))
 	}
 	r.passed("root container", "%s", r.domain.RootDN)
 	if r.domain.ScopeGroup == "" {
+		r.domain.ScopeGroupGUID = identity.GUID{}
 		r.passed("scope group", "none: every user below the root container is in scope")
 		return nil
 	}
-	if r.domain.ScopeGroup, err = r.peers.AD.Exists(ctx, r.domain.ScopeGroup, "(objectClass=group)"); err != nil {
+	if r.domain.ScopeGroup, r.domain.ScopeGroupGUID, err = r.peers.AD.Exists(ctx, r.domain.ScopeGroup, "(objectClass=group)"); err != nil {
 		return fmt.Errorf("check scope group: %w", missing(err, "--scope-group"))
 	}
 	r.passed("scope group", "%s", r.domain.ScopeGroup)
@@ -164,6 +171,10 @@ func (r *registration) registerDirectory(ctx context.Context) error {
 	}
 	if want := useCases[r.domain.UseCase]; found.UseCase != want {
 		before := found.UseCase
+		if before != "" && before != "UNSET" && !r.changeUseCase {
+			return fmt.Errorf("register %s with JumpCloud: its AD object %s has use case %s%s, not %s%s; name the one it has, or add --yes to change it",
+				r.domain.Name, found.ID, before, flagOf(before), want, flagOf(want))
+		}
 		if err := r.setUseCase(ctx, found.ID, want); err != nil {
 			return err
 		}
@@ -174,6 +185,16 @@ func (r *registration) registerDirectory(ctx context.Context) error {
 	r.domain.JumpCloud.ADID = found.ID
 	r.passed("JumpCloud AD object", "%s (%s)", found.ID, useCases[r.domain.UseCase])
 	return nil
+}
+
+// flagOf names a use case of JumpCloud's as the command line does.
+func flagOf(useCase string) string {
+	for flag, name := range useCases {
+		if name == useCase {
+			return " (--use-case " + flag + ")"
+		}
+	}
+	return ""
 }
 
 func (r *registration) setUseCase(ctx context.Context, id, useCase string) error {

@@ -57,6 +57,9 @@ func TestRegister(t *testing.T) {
 	if want := "CN=" + adsim.ScopeGroup + ",OU=Groups," + w.ad.BaseDN(); d.ScopeGroup != want {
 		t.Errorf("scope group %q, want it as AD spells it: %q", d.ScopeGroup, want)
 	}
+	if d.ScopeGroupGUID.IsZero() {
+		t.Error("the scope group's objectGUID was not kept")
+	}
 	if len(checks) != 6 {
 		t.Errorf("%d checks told, want 6: %+v", len(checks), checks)
 	}
@@ -72,7 +75,11 @@ func TestRegister(t *testing.T) {
 
 	t.Run("again, with another use case", func(t *testing.T) {
 		w.clock.add(1e9)
-		again, _, err := w.register(func(r *Registration) { r.Domain.UseCase = store.UseCaseTwoWay })
+		change := func(r *Registration) { r.Domain.UseCase = store.UseCaseTwoWay }
+		if _, _, err := w.register(change); err == nil || !strings.Contains(err.Error(), "ADASAUTHORITY (--use-case ad), not TWOWAYSYNC (--use-case two-way)") {
+			t.Errorf("the use case was changed without leave: %v", err)
+		}
+		again, _, err := w.register(change, func(r *Registration) { r.ChangeUseCase = true })
 		if err != nil {
 			t.Fatal(err)
 		}

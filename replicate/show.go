@@ -55,7 +55,7 @@ func (v *UserView) addJumpCloud(ctx context.Context, st *store.Store, peers *Pee
 	v.Link = &link
 	found, err := peers.JumpCloud.User(ctx, link.JumpCloudID)
 	if jumpcloud.NotFound(err) {
-		v.Match = "the linked JumpCloud user no longer exists"
+		v.Match = "the linked JumpCloud user no longer exists; to pair the account anew, run `dirgate user unlink " + v.AD.Username + "`"
 		return nil
 	}
 	if err != nil {
@@ -70,7 +70,7 @@ func (v *UserView) addMatch(ctx context.Context, peers *Peers) error {
 	if err != nil {
 		return err
 	}
-	facts := plan.PasswordCase{AD: v.AD}
+	facts := plan.PasswordCase{AD: v.AD, Change: identity.Change{Account: identity.Account{GUID: v.AD.GUID}}}
 	for _, u := range found {
 		facts.Candidates = append(facts.Candidates, fromJumpCloud(u))
 	}

@@ -3,7 +3,13 @@
 // A [Client] works with one service account on one domain, over LDAPS, and
 // answers the questions the engine has: who is this account now, does this
 // password work. It reads by objectGUID (`<GUID=...>` as a base, MS-ADTS
-// 3.1.1.3.1.2.4), so a rename or move between two questions does not matter.
+// 3.1.1.3.1.2.4), so a rename or move between two questions does not matter,
+// and says which controller answered: another may not know yet, or still.
+//
+// An account is in scope when it is below the root container and a member,
+// directly or through other groups, of the scope group. A root container or a
+// group that is not found is an error ([ErrScope]), never a "no". Not counted
+// is membership by primaryGroupID, which member and memberOf do not show.
 //
 // A connection is opened when it is needed, kept, and opened again after it
 // failed; an operation that failed on a kept connection is tried once more on
@@ -17,6 +23,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,19 +46,31 @@ type Config struct {
 	// Account is the service account's bind name (DN, UPN or DOMAIN\name).
 	Account  string
 	Password secret.Bytes
-	// ScopeGroup is the DN of the group whose nested members are in scope;
-	// empty: every user is.
-	ScopeGroup string
+	// RootDN is the container below which accounts are in scope; empty: the
+	// whole domain.
+	RootDN string
+	// ScopeGroup is the group whose nested members are in scope: by
+	// ScopeGroupGUID, which outlives a rename or a move, or, while that is
+	// zero, by DN. Without either every account is in scope.
+	ScopeGroup     string
+	ScopeGroupGUID identity.GUID
 	// Timeout bounds one request; zero means 30 s.
 	Timeout time.Duration
 }
 
 // Client is safe for concurrent use; requests share one connection.
 type Client struct {
-	cfg Config
+	cfg   Config
+	group groupName
 
 	mu   sync.Mutex
-	conn *ldap.Conn // nil: none; guarded by mu
+	conn *session // nil: none; guarded by mu
+}
+
+// session is a connection and the controller at its other end.
+type session struct {
+	*ldap.Conn
+	dc string
 }
 
 // New checks cfg; it connects to nothing.
@@ -80,15 +99,19 @@ func (c *Client) Close() {
 var ErrNotFound = errors.New("no such entry in Active Directory")
 
 var userAttributes = []string{"objectGUID", "sAMAccountName", "userPrincipalName", "mail",
-	"givenName", "sn", "userAccountControl", "adminCount", "pwdLastSet"}
+	"givenName", "sn", "userAccountControl", "adminCount", "pwdLastSet", "objectClass"}
 
-const accountDisable = 0x2 // userAccountControl, MS-ADTS 2.2.16
+// userAccountControl, MS-ADTS 2.2.16.
+const (
+	accountDisable = 0x2
+	trustAccounts  = 0x800 | 0x1000 | 0x2000 // of a trusted domain, a workstation, a controller
+)
 
 // User reads an account by its GUID or, when that is not known, by its DN.
 func (c *Client) User(ctx context.Context, account identity.Account) (identity.User, error) {
 	base := account.DN
 	if !account.GUID.IsZero() {
-		base = "<GUID=" + account.GUID.String() + ">"
+		base = byGUID(account.GUID)
 	}
 	users, err := c.users(ctx, base, ldap.ScopeBaseObject, "(objectClass=user)")
 	if err != nil {
@@ -113,7 +136,7 @@ func (c *Client) FindUser(ctx context.Context, base, name string) (identity.User
 }
 
 func (c *Client) users(ctx context.Context, base string, scope int, filter string) ([]identity.User, error) {
-	res, err := c.search(ctx, base, scope, filter, userAttributes)
+	res, dc, err := c.search(ctx, base, scope, filter, userAttributes)
 	if err != nil {
 		return nil, err
 	}
@@ -126,26 +149,13 @@ func (c *Client) users(ctx context.Context, base string, scope int, filter strin
 		if err != nil {
 			return nil, err
 		}
-		if u.InScope, err = c.inScope(ctx, e.DN); err != nil {
+		u.DC = dc
+		if u.InScope, err = c.inScope(ctx, u); err != nil {
 			return nil, fmt.Errorf("scope of %q: %w", e.DN, err)
 		}
 		users = append(users, u)
 	}
 	return users, nil
-}
-
-// inScope asks the DC to walk the group nesting (LDAP_MATCHING_RULE_IN_CHAIN,
-// MS-ADTS 3.1.1.3.4.4.3).
-func (c *Client) inScope(ctx context.Context, dn string) (bool, error) {
-	if c.cfg.ScopeGroup == "" {
-		return true, nil
-	}
-	filter := "(memberOf:1.2.840.113556.1.4.1941:=" + ldap.EscapeFilter(c.cfg.ScopeGroup) + ")"
-	res, err := c.search(ctx, dn, ldap.ScopeBaseObject, filter, []string{"1.1"})
-	if err != nil {
-		return false, err
-	}
-	return len(res.Entries) > 0, nil
 }
 
 func userFrom(e *ldap.Entry) (identity.User, error) {
@@ -154,99 +164,37 @@ func userFrom(e *ldap.Entry) (identity.User, error) {
 		return identity.User{}, fmt.Errorf("entry %q: %w", e.DN, err)
 	}
 	control, _ := strconv.ParseInt(e.GetAttributeValue("userAccountControl"), 10, 64)
+	isComputer := func(class string) bool { return strings.EqualFold(class, "computer") }
 	lastSet, _ := strconv.ParseInt(e.GetAttributeValue("pwdLastSet"), 10, 64)
 	return identity.User{
 		Side: identity.AD, GUID: guid, DN: e.DN,
 		Username: e.GetAttributeValue("sAMAccountName"), UPN: e.GetAttributeValue("userPrincipalName"),
 		Mail: e.GetAttributeValue("mail"), First: e.GetAttributeValue("givenName"), Last: e.GetAttributeValue("sn"),
 		Disabled: control&accountDisable != 0, Privileged: e.GetAttributeValue("adminCount") == "1",
-		PwdLastSet: lastSet,
+		PwdLastSet: lastSet, Computer: control&trustAccounts != 0 || slices.ContainsFunc(e.GetAttributeValues("objectClass"), isComputer),
 	}, nil
 }
 
-// Domain is what a DC says about the domain it serves.
-type Domain struct {
-	BaseDN  string // defaultNamingContext
-	DNSName string // from BaseDN
-	NetBIOS string
-	DCName  string // dnsHostName of the DC that answered
-}
-
-// Domain reads the root DSE and the domain's NetBIOS name. It also proves
-// that the service account can bind.
-func (c *Client) Domain(ctx context.Context) (Domain, error) {
-	res, err := c.search(ctx, "", ldap.ScopeBaseObject, "(objectClass=*)",
-		[]string{"defaultNamingContext", "configurationNamingContext", "dnsHostName"})
-	if err != nil {
-		return Domain{}, fmt.Errorf("read the root DSE: %w", err)
-	}
-	if len(res.Entries) != 1 || res.Entries[0].GetAttributeValue("defaultNamingContext") == "" {
-		return Domain{}, errors.New("read the root DSE: no defaultNamingContext; is this an Active Directory domain controller?")
-	}
-	root := res.Entries[0]
-	d := Domain{BaseDN: root.GetAttributeValue("defaultNamingContext"), DCName: root.GetAttributeValue("dnsHostName")}
-	d.DNSName = dnsName(d.BaseDN)
-	refs, err := c.search(ctx, "CN=Partitions,"+root.GetAttributeValue("configurationNamingContext"), ldap.ScopeSingleLevel,
-		"(nCName="+ldap.EscapeFilter(d.BaseDN)+")", []string{"nETBIOSName"})
-	if err != nil {
-		return Domain{}, fmt.Errorf("read the NetBIOS name of %s: %w", d.BaseDN, err)
-	}
-	if len(refs.Entries) == 1 {
-		d.NetBIOS = refs.Entries[0].GetAttributeValue("nETBIOSName")
-	}
-	return d, nil
-}
-
-// dnsName turns "DC=corp,DC=example,DC=test" into "corp.example.test".
-func dnsName(dn string) string {
-	parsed, err := ldap.ParseDN(dn)
-	if err != nil {
-		return ""
-	}
-	var labels []string
-	for _, rdn := range parsed.RDNs {
-		for _, a := range rdn.Attributes {
-			if strings.EqualFold(a.Type, "DC") {
-				labels = append(labels, strings.ToLower(a.Value))
-			}
-		}
-	}
-	return strings.Join(labels, ".")
-}
-
-// Exists checks that an entry can be read, and returns its DN as AD spells
-// it.
-func (c *Client) Exists(ctx context.Context, dn, filter string) (string, error) {
-	res, err := c.search(ctx, dn, ldap.ScopeBaseObject, filter, []string{"1.1"})
-	if err != nil {
-		return "", fmt.Errorf("read %q: %w", dn, err)
-	}
-	if len(res.Entries) != 1 {
-		return "", fmt.Errorf("read %q: %w", dn, ErrNotFound)
-	}
-	return res.Entries[0].DN, nil
-}
-
-func (c *Client) search(ctx context.Context, base string, scope int, filter string, attrs []string) (*ldap.SearchResult, error) {
+func (c *Client) search(ctx context.Context, base string, scope int, filter string, attrs []string) (*ldap.SearchResult, string, error) {
 	req := ldap.NewSearchRequest(base, scope, ldap.NeverDerefAliases, 0, int(c.cfg.Timeout/time.Second), false, filter, attrs, nil)
 	for attempt := 0; ; attempt++ {
 		conn, fresh, err := c.connect(ctx)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		res, err := conn.Search(req)
 		switch {
 		case err == nil:
-			return res, nil
+			return res, conn.dc, nil
 		case ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject):
-			return nil, ErrNotFound
+			return nil, "", ErrNotFound
 		case ldap.IsErrorAnyOf(err, ldap.ErrorNetwork, ldap.LDAPResultUnavailable, ldap.LDAPResultBusy) || conn.IsClosing():
 			c.drop(conn)
 			if fresh || attempt > 0 {
-				return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+				return nil, "", fmt.Errorf("%w: %w", ErrUnavailable, err)
 			}
 		default:
-			return nil, err
+			return nil, "", err
 		}
 	}
 }
@@ -254,7 +202,7 @@ func (c *Client) search(ctx context.Context, base string, scope int, filter stri
 // ErrUnavailable: no DC answered; nothing is known, try again later.
 var ErrUnavailable = errors.New("active directory does not answer")
 
-func (c *Client) connect(ctx context.Context) (conn *ldap.Conn, fresh bool, err error) {
+func (c *Client) connect(ctx context.Context) (conn *session, fresh bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn != nil && !c.conn.IsClosing() {
@@ -264,7 +212,7 @@ func (c *Client) connect(ctx context.Context) (conn *ldap.Conn, fresh bool, err 
 	if err != nil {
 		return nil, false, err
 	}
-	if err := bind(conn, c.cfg.Account, c.cfg.Password); err != nil {
+	if err := bind(conn.Conn, c.cfg.Account, c.cfg.Password); err != nil {
 		_ = conn.Close()
 		return nil, false, fmt.Errorf("bind as service account %q: %w", c.cfg.Account, err)
 	}
@@ -272,18 +220,18 @@ func (c *Client) connect(ctx context.Context) (conn *ldap.Conn, fresh bool, err 
 	return conn, true, nil
 }
 
-func (c *Client) dial(ctx context.Context) (*ldap.Conn, error) {
-	raw, _, err := c.cfg.DCs.Dial(ctx)
+func (c *Client) dial(ctx context.Context) (*session, error) {
+	raw, dc, err := c.cfg.DCs.Dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	conn := ldap.NewConn(raw, true)
 	conn.SetTimeout(c.cfg.Timeout)
 	conn.Start()
-	return conn, nil
+	return &session{conn, dc}, nil
 }
 
-func (c *Client) drop(conn *ldap.Conn) {
+func (c *Client) drop(conn *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn == conn {

@@ -31,14 +31,27 @@ var rightButRefused = map[string]string{
 
 // TestPassword makes one bind with a password, on a connection of its own.
 // A wrong password counts towards the account's lockout: the caller keeps the
-// budget.
-func (c *Client) TestPassword(ctx context.Context, dn string, password secret.Bytes) (Proof, string, error) {
+// budget. A "wrong" of another controller than the one named by dc is
+// undecided: it may not know of a change yet that dc knows. before is called
+// when a controller is connected; when it returns an error no bind is made.
+func (c *Client) TestPassword(ctx context.Context, dn, dc string, password secret.Bytes, before func() error) (Proof, string, error) {
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return Undecided, "", err
 	}
 	defer conn.Close()
-	err = bind(conn, dn, password)
+	if err := before(); err != nil {
+		return Undecided, "", err
+	}
+	proof, why, err := testPassword(conn.Conn, dn, password)
+	if proof == Wrong && conn.dc != dc {
+		return Undecided, "wrong password, according to " + conn.dc, nil
+	}
+	return proof, why, err
+}
+
+func testPassword(conn *ldap.Conn, dn string, password secret.Bytes) (Proof, string, error) {
+	err := bind(conn, dn, password)
 	if err == nil {
 		return Right, "accepted", nil
 	}

@@ -2,14 +2,24 @@
 // known about both sides. It has no I/O, clock, context or logger, so every
 // decision can be tested, replayed and explained.
 //
-// [Password] decides about one captured password. The caller gathers a
-// [PasswordCase], carries out the [Decision] and records its Reason, which is
-// written for the administrator who reads `user show` or the change log.
+// [Password] decides about one captured password, [Settle] about an intent
+// whose answer nobody saw. The caller gathers a [PasswordCase] or an
+// [Evidence], carries out the [Decision] or [Settlement] and records its
+// Reason, which is written for the administrator who reads `user show` or the
+// change log: where a person must act it says how.
+//
+// Active Directory has several domain controllers, which learn from one
+// another with a delay, and rights that are lost by mistake look like accounts
+// that are not there. So nothing is destroyed because one look did not find
+// it: an accepted password waits until the same answer has come for
+// [DoubtLimit], and an outcome stays unknown until what was seen cannot be a
+// matter of delay.
 package plan
 
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/dirgate/dirgate/store/identity"
 )
@@ -20,12 +30,20 @@ type Verb string
 const (
 	// SetPassword: give the password to JumpCloud user Decision.UserID.
 	SetPassword Verb = "set-password"
+	// Wait: look again later. What was seen may be the delay of one
+	// controller, or a right that is missing for the moment.
+	Wait Verb = "wait"
 	// DeadLetter: it cannot be applied as things are; a person must act, and
 	// the sealed password is kept for a retry.
 	DeadLetter Verb = "dead-letter"
 	// Discard: it must not be applied; the sealed password is destroyed.
 	Discard Verb = "discard"
 )
+
+// DoubtLimit is how long AD must have given the same answer until it is
+// believed that an account does not exist or is not in scope. Replication
+// between the controllers of a domain takes minutes at most where it works.
+const DoubtLimit = time.Hour
 
 // Decision is what Password wants done, and why.
 type Decision struct {
@@ -38,8 +56,11 @@ type Decision struct {
 // PasswordCase is what is known about a captured password's account.
 type PasswordCase struct {
 	Change identity.Change
-	// AD is the account now; nil when it no longer exists.
+	// AD is the account now; nil when it is not found.
 	AD *identity.User
+	// Doubt is for how long the decision has been to Wait, for the same
+	// Reason.
+	Doubt time.Duration
 	// Link is the stored pair; nil before the first join.
 	Link *identity.Link
 	// Linked is the JumpCloud user that Link names; nil when it is gone.
@@ -51,19 +72,46 @@ type PasswordCase struct {
 	Taken map[string]bool
 }
 
-// Password decides about one captured password of an AD account (rules I1,
-// I3, P2). Whether a newer one has superseded it is the change log's matter.
-func Password(c PasswordCase) Decision {
+// Early decides what needs no look at JumpCloud, or returns false. Password
+// begins with it; a caller may ask before it gathers the rest.
+func Early(c PasswordCase) (Decision, bool) {
 	switch {
+	case c.Change.MustChange:
+		return Decision{Verb: Discard, Reason: "temporary password (must change at next logon)"}, true
+	case c.Change.Account.GUID.IsZero():
+		return Decision{Verb: DeadLetter, Reason: "the account could not be read when the password was changed, and its name may since " +
+			"have become another person's: let the import account read it, change the password again, and run " + discard(c.Change.Seq)}, true
+	case c.AD == nil && c.Doubt < DoubtLimit:
+		return Decision{Verb: Wait, Reason: "the AD account is not found: deleted, not yet known to this controller, or hidden from the import account"}, true
 	case c.AD == nil:
-		return Decision{Verb: Discard, Reason: "the AD account no longer exists"}
+		return Decision{Verb: DeadLetter, Reason: fmt.Sprintf("the AD account was not found for %v: if it was deleted, run %s; "+
+			"if the import account lost a right, restore that%s", DoubtLimit, discard(c.Change.Seq), retry(c.Change.Seq))}, true
 	case c.AD.Privileged:
-		return Decision{Verb: Discard, Reason: "privileged account (adminCount=1): never replicated"}
+		return Decision{Verb: Discard, Reason: "privileged account (adminCount=1): never replicated"}, true
+	case c.AD.Computer:
+		return Decision{Verb: Discard, Reason: "not a person's account (a computer, a managed service account or a trust)"}, true
+	case !c.AD.InScope && c.Doubt < DoubtLimit:
+		return Decision{Verb: Wait, Reason: "not in scope (root container and scope group) as far as this controller knows"}, true
 	case !c.AD.InScope:
-		return Decision{Verb: Discard, Reason: "not a member of the domain's scope group"}
+		return Decision{Verb: Discard, Reason: fmt.Sprintf(
+			"not in the domain's scope (below its root container and in its scope group), for %v", DoubtLimit)}, true
+	}
+	return Decision{}, false
+}
+
+// Password decides about one captured password of an AD account (rules I1,
+// I3, P2). Whether a newer one has superseded it is the change log's matter,
+// unless that was applied already.
+func Password(c PasswordCase) Decision {
+	if decision, ok := Early(c); ok {
+		return decision
+	}
+	switch {
+	case c.Link != nil && c.Link.PasswordSeq > c.Change.Seq && c.Change.Seq != 0:
+		return Decision{Verb: Discard, Reason: fmt.Sprintf("stale: JumpCloud has the password of change %d", c.Link.PasswordSeq)}
 	case c.Link != nil && c.Linked == nil:
-		return Decision{Verb: DeadLetter, Reason: fmt.Sprintf(
-			"the linked JumpCloud user %s (%s) no longer exists", c.Link.Username, c.Link.JumpCloudID)}
+		return Decision{Verb: DeadLetter, Reason: fmt.Sprintf("the linked JumpCloud user %s (%s) no longer exists: to pair the account anew, run %s%s",
+			c.Link.Username, c.Link.JumpCloudID, unlink(c.AD.Username), retry(c.Change.Seq))}
 	case c.Link != nil:
 		return Decision{Verb: SetPassword, UserID: c.Link.JumpCloudID, Reason: "linked"}
 	}
@@ -77,7 +125,7 @@ func Password(c PasswordCase) Decision {
 func join(c PasswordCase) Decision {
 	name, mail := c.AD.Username, c.AD.JoinMail()
 	if name == "" || mail == "" {
-		return Decision{Verb: DeadLetter, Reason: "the AD account has no username or no mail address to be paired by"}
+		return Decision{Verb: DeadLetter, Reason: "the AD account has no username or no mail address to be paired by: give it one" + retry(c.Change.Seq)}
 	}
 	var near []string
 	var match *identity.User
@@ -86,10 +134,10 @@ func join(c PasswordCase) Decision {
 		switch {
 		case sameName && sameMail && c.Taken[u.ID]:
 			return Decision{Verb: DeadLetter, Reason: fmt.Sprintf(
-				"JumpCloud user %q (%s) is linked to another AD account", u.Username, u.ID)}
+				"JumpCloud user %q (%s) is linked to another AD account: if that is gone, run %s%s", u.Username, u.ID, unlink(u.ID), retry(c.Change.Seq))}
 		case sameName && sameMail && match != nil:
 			return Decision{Verb: DeadLetter, Reason: fmt.Sprintf(
-				"two JumpCloud users have username %q and mail %q", name, mail)}
+				"two JumpCloud users have username %q and mail %q: change one of them%s", name, mail, retry(c.Change.Seq))}
 		case sameName && sameMail:
 			match = &c.Candidates[i]
 		case sameName:
@@ -105,62 +153,17 @@ func join(c PasswordCase) Decision {
 	if len(near) > 0 {
 		reason += " (" + strings.Join(near, "; ") + ")"
 	}
-	return Decision{Verb: DeadLetter, Reason: reason}
+	return Decision{Verb: DeadLetter, Reason: reason + ": make them agree" + retry(c.Change.Seq)}
 }
 
-// Evidence is what was read about an intent whose outcome is unknown.
-type Evidence struct {
-	AD *identity.User // nil when the account no longer exists
-	// Old says that the intent is older than any DC takes to answer.
-	Old bool
-	// Bind is the verdict of one bind with the new password; empty while none
-	// was made.
-	Bind BindVerdict
-	// BindReason is the DC's reason when Bind is not proof.
-	BindReason string
-}
-
-// BindVerdict is what a bind says about a password.
-type BindVerdict string
-
-const (
-	// BindProved: success, or a refusal that AD gives only to the right
-	// password (expired, must change, disabled, account expired, not now).
-	BindProved    BindVerdict = "proved"
-	BindDisproved BindVerdict = "disproved"
-	BindUndecided BindVerdict = "undecided" // locked out, unavailable, unexplained
-)
-
-// Settlement is what an unknown outcome turns out to be.
-type Settlement struct {
-	Outcome identity.Outcome // unknown: not yet
-	TryBind bool             // one bind with the new password is needed to tell
-	Reason  string
-}
-
-// Settle judges an intent without a recorded answer (rule G5): first by
-// pwdLastSet, which every password write moves, then by one bind. It never
-// asks for the request to be sent again.
-func Settle(change identity.Change, e Evidence) Settlement {
-	if e.AD == nil {
-		return Settlement{Outcome: identity.OutcomeRefused, Reason: "the AD account no longer exists"}
+// retry, discard and unlink are the commands by which a person goes on.
+func retry(seq identity.Seq) string {
+	if seq == 0 {
+		return "" // nothing is waiting: a question, not a change
 	}
-	switch e.Bind {
-	case BindProved:
-		return Settlement{Outcome: identity.OutcomeAccepted, Reason: "proved by a bind with the new password"}
-	case BindDisproved:
-		return Settlement{Outcome: identity.OutcomeRefused, Reason: "a bind with the new password was refused: " + e.BindReason}
-	case BindUndecided:
-		return Settlement{Outcome: identity.OutcomeUnknown, Reason: "a bind with the new password was undecided: " + e.BindReason}
-	}
-	// A must-change write sets pwdLastSet to 0, and an unreadable entry left 0
-	// in the intent: then only a bind tells.
-	telling := change.PwdLastSet != 0 && !change.MustChange
-	if telling && e.AD.PwdLastSet == change.PwdLastSet {
-		if e.Old {
-			return Settlement{Outcome: identity.OutcomeRefused, Reason: "pwdLastSet did not move"}
-		}
-		return Settlement{Outcome: identity.OutcomeUnknown, Reason: "pwdLastSet has not moved yet"}
-	}
-	return Settlement{Outcome: identity.OutcomeUnknown, TryBind: true, Reason: "pwdLastSet moved: a bind will tell by which change"}
+	return fmt.Sprintf(", then run `dirgate changelog retry %d`", seq)
 }
+
+func discard(seq identity.Seq) string { return fmt.Sprintf("`dirgate changelog discard %d`", seq) }
+
+func unlink(name string) string { return fmt.Sprintf("`dirgate user unlink %s`", name) }

@@ -1,0 +1,243 @@
+package replicate
+
+import (
+	"context"
+	"time"
+
+	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/identity"
+)
+
+// dispatcher gives pending changes to workers, one of an account at a time.
+// It belongs to one goroutine; the workers report to done.
+type dispatcher struct {
+	engine *Engine
+	queue  queue
+	// followed is the last record of the log that was looked at.
+	followed identity.Seq
+	// busy are the accounts that are worked on, with their other changes.
+	busy map[account][]identity.Seq
+	done chan result // has room for every worker
+}
+
+// account is what changes are kept in order by.
+type account struct {
+	domain string
+	guid   identity.GUID
+	dn     string // without GUID only
+}
+
+type result struct {
+	entry identity.Entry
+	retry time.Time // zero: not by itself
+	err   error     // of the store
+}
+
+func newDispatcher(e *Engine) *dispatcher {
+	return &dispatcher{engine: e, busy: make(map[account][]identity.Seq), done: make(chan result, e.cfg.Workers)}
+}
+
+const page = 256 // changes held in memory at once
+
+// load reads the numbers of all that is pending.
+func (d *dispatcher) load() error {
+	st := d.engine.cfg.Store
+	stats, err := st.Stats()
+	if err != nil {
+		return err
+	}
+	d.followed = stats.LastSeq // before the list is read: nothing falls between
+	for after := identity.Seq(0); ; {
+		entries, err := st.Pending(identity.Import, page, after)
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			after = entry.Seq
+			d.queue.put(entry.Seq, entry.NextTry)
+		}
+		if len(entries) < page {
+			return nil
+		}
+	}
+}
+
+// follow reads what was written to the log since, and nothing else. It looks
+// at records and not at changes, because changes become pending in another
+// order than they are numbered in: one whose DC is slow after many others.
+func (d *dispatcher) follow() error {
+	const limit = 1000
+	for {
+		records, err := d.engine.cfg.Store.Records(d.followed, limit)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			d.followed = r.Seq
+			if r.Type == store.RecordAccepted || r.Type == store.RecordRetried {
+				d.queue.put(r.Change, time.Time{})
+			}
+		}
+		if len(records) < limit {
+			return nil
+		}
+	}
+}
+
+// start gives workers what is due, as far as there are any.
+func (d *dispatcher) start(ctx context.Context) error {
+	for len(d.busy) < d.engine.cfg.Workers {
+		now := d.engine.cfg.Now()
+		seq, ok := d.queue.pop(now)
+		if !ok {
+			return nil
+		}
+		entry, err := d.engine.cfg.Store.Entry(seq)
+		if err != nil {
+			d.queue.put(seq, now.Add(storePause))
+			return err
+		}
+		d.begin(ctx, entry, now)
+	}
+	return nil
+}
+
+func (d *dispatcher) begin(ctx context.Context, entry identity.Entry, now time.Time) {
+	if entry.Status != identity.StatusPending || entry.Direction != identity.Import {
+		return
+	}
+	if entry.NextTry.After(now) {
+		d.queue.put(entry.Seq, entry.NextTry)
+		return
+	}
+	key := accountOf(entry)
+	if waiting, busy := d.busy[key]; busy {
+		d.busy[key] = append(waiting, entry.Seq)
+		return
+	}
+	d.busy[key] = nil
+	go func() { // ends by being received from done, which run and drain wait for
+		retry, err := d.engine.apply(ctx, entry)
+		d.done <- result{entry, retry, err}
+	}()
+}
+
+func accountOf(entry identity.Entry) account {
+	key := account{domain: entry.Account.Domain, guid: entry.Account.GUID}
+	if key.guid.IsZero() {
+		key.dn = entry.Account.DN
+	}
+	return key
+}
+
+// finish takes a worker's result.
+func (d *dispatcher) finish(r result) error {
+	key := accountOf(r.entry)
+	for _, seq := range d.busy[key] {
+		d.queue.put(seq, time.Time{})
+	}
+	delete(d.busy, key)
+	switch {
+	case r.err != nil:
+		d.queue.put(r.entry.Seq, d.engine.cfg.Now().Add(storePause))
+	case !r.retry.IsZero():
+		d.queue.put(r.entry.Seq, r.retry)
+	}
+	return r.err
+}
+
+// storePause is the wait after an error of the store.
+const storePause = 5 * time.Second
+
+// drain works until nothing is due and nobody works, or the store fails.
+func (d *dispatcher) drain(ctx context.Context) (err error) {
+	for {
+		if err == nil && ctx.Err() == nil {
+			err = d.start(ctx)
+		}
+		if len(d.busy) == 0 {
+			return err
+		}
+		if failed := d.finish(<-d.done); err == nil {
+			err = failed
+		}
+	}
+}
+
+// run works until ctx ends, and until the workers have ended.
+func (d *dispatcher) run(ctx context.Context) {
+	woken, stop := d.engine.cfg.Store.Watch()
+	defer stop()
+	defer func() {
+		for len(d.busy) > 0 {
+			_ = d.finish(<-d.done) // an error of the store is met again at the next start
+		}
+	}()
+	var quiet limiter
+	var loaded, failed time.Time // when everything was read, and the store failed
+	for ctx.Err() == nil {
+		now := d.engine.cfg.Now()
+		err := d.turn(ctx, &loaded, now)
+		if err == nil {
+			err = d.wait(ctx, woken, loaded)
+		}
+		switch {
+		case err != nil && ctx.Err() == nil:
+			failed = d.engine.cfg.Now()
+			quiet.failed(d.engine.cfg.Log, "applying pending changes", err)
+			pauseFor(ctx, storePause)
+		case d.engine.cfg.Now().Sub(failed) > 2*storePause:
+			quiet.recovered(d.engine.cfg.Log, "applying pending changes")
+		}
+	}
+}
+
+// turn brings the queue up to date and starts what is due. Everything is read
+// once a minute: a net under what following the log might miss.
+func (d *dispatcher) turn(ctx context.Context, loaded *time.Time, now time.Time) error {
+	if loaded.IsZero() || now.Sub(*loaded) >= longestWait {
+		if err := d.load(); err != nil {
+			return err
+		}
+		*loaded = now
+		d.engine.doubts.prune(now)
+	} else if err := d.follow(); err != nil {
+		return err
+	}
+	return d.start(ctx)
+}
+
+// wait returns when there may be something to do; the error is the store's,
+// met by a worker.
+func (d *dispatcher) wait(ctx context.Context, woken <-chan struct{}, loaded time.Time) error {
+	until := loaded.Add(longestWait)
+	if due, ok := d.queue.next(); ok && len(d.busy) < d.engine.cfg.Workers {
+		until = earlier(until, due)
+	}
+	timer := time.NewTimer(max(0, min(longestWait, until.Sub(d.engine.cfg.Now()))))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-woken:
+	case <-timer.C:
+	case r := <-d.done:
+		return d.finish(r)
+	}
+	return nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+func pauseFor(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
