@@ -40,6 +40,10 @@ type Domain struct {
 type Config struct {
 	// TLS is the listener's configuration; required.
 	TLS *tls.Config
+	// AllowPlaintextBind lets clients of ServeStartTLS bind and work without
+	// TLS, their passwords for everybody on the way to read. Even then no
+	// password can be written.
+	AllowPlaintextBind bool
 	// Domain gives the domain that serves a new session; nil when none is
 	// registered. It is asked once per DC connection, so that a domain
 	// registered later serves the next one.

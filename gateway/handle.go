@@ -13,6 +13,11 @@ func (s *session) handle(msg ldapwire.Message) error {
 	if msg.ID == 0 { // that of unsolicited notifications (RFC 4511 section 4.1.1.1)
 		return &disconnect{ldapwire.ResultProtocolError, "message ID 0 in a request"}
 	}
+	if s.inClear {
+		if refused := s.refusedInClear(msg); refused != nil {
+			return s.answerLocally(msg, refused.code, refused.why)
+		}
+	}
 	switch msg.Op {
 	case ldapwire.OpBindRequest:
 		return s.bind(msg)
@@ -96,8 +101,7 @@ func (s *session) extended(msg ldapwire.Message) error {
 	}
 	switch string(req.Name) {
 	case ldapwire.OIDStartTLS:
-		// TLS is the gateway's own (RFC 4511 section 4.14.1).
-		return s.answerLocally(msg, ldapwire.ResultOperationsError, "TLS is already in use")
+		return s.startTLS(msg, req) // TLS is the gateway's own
 	case ldapwire.OIDFastBind:
 		// It lets binds run side by side and cannot be undone, against the
 		// serialisation that identity rests on.
@@ -161,6 +165,11 @@ func (s *session) bind(msg ldapwire.Message) error {
 	}
 	if code, why := refusedBind(req, msg.Body); code != ldapwire.ResultSuccess {
 		return s.refuseBind(msg, code, why)
+	}
+	if s.inClear {
+		if refused := s.bindInClear(req); refused != nil {
+			return s.refuseBind(msg, refused.code, refused.why)
+		}
 	}
 	return s.bindAtDC(msg, req)
 }

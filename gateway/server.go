@@ -56,7 +56,14 @@ func New(cfg Config) (*Server, error) {
 // Serve accepts LDAPS sessions on l, a plain TCP listener, until Shutdown or
 // Close; it then returns ErrServerClosed. Temporary errors of Accept, such as
 // no free file descriptors, are retried with a growing pause.
-func (s *Server) Serve(l net.Listener) error {
+func (s *Server) Serve(l net.Listener) error { return s.accept(l, false) }
+
+// ServeStartTLS is Serve for clients that begin in clear and ask for TLS with
+// StartTLS (RFC 4511 section 4.14). Before that only the root DSE can be read;
+// see also Config.AllowPlaintextBind.
+func (s *Server) ServeStartTLS(l net.Listener) error { return s.accept(l, true) }
+
+func (s *Server) accept(l net.Listener, inClear bool) error {
 	if !s.addListener(l) {
 		_ = l.Close()
 		return ErrServerClosed
@@ -72,7 +79,7 @@ func (s *Server) Serve(l net.Listener) error {
 		conn, err := l.Accept()
 		if err == nil {
 			pause = firstPause
-			s.start(conn)
+			s.start(conn, inClear)
 			continue
 		}
 		if s.isClosing() {
@@ -92,8 +99,9 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // start runs a session in its own goroutine, unless a limit forbids it.
-func (s *Server) start(conn net.Conn) {
+func (s *Server) start(conn net.Conn, inClear bool) {
 	sess := newSession(s, s.nextID.Add(1), conn)
+	sess.inClear = inClear
 	s.mu.Lock()
 	full := len(s.sessions) >= s.cfg.MaxConnections || !sess.behind && s.clients[sess.address] >= s.cfg.MaxPerAddress
 	if s.closing || full {

@@ -32,11 +32,12 @@ type session struct {
 	address string   // the client's, without the port
 	behind  bool     // a load balancer names the client
 	counted bool     // among those of address; guarded by Server.mu
+	inClear bool     // no TLS yet; owned by the client loop
 
 	ctx    context.Context // ends with kill: the session's own life, not a request's
 	cancel context.CancelFunc
 
-	client  *tls.Conn        // set once by run, before any other goroutine starts
+	client  net.Conn         // set while no other goroutine uses it: at first, and by StartTLS
 	out     *frameWriter     // to the client; used by both loops
 	in      *ldapwire.Reader // from the client; owned by the client loop
 	flight  flight           // requests not yet answered; used by both loops
@@ -93,19 +94,14 @@ func (s *session) run() {
 			return
 		}
 	}
-	client, err := s.srv.handshake(s.raw)
-	if err != nil {
-		s.log.Debug("tls handshake", "err", err)
+	if s.inClear {
+		socket := netwait.New(s.raw)
+		s.speak(socket, socket)
+		s.log.Debug("session open", "tls", "none yet")
+	} else if s.secure() != nil {
 		return
 	}
-	s.client = client
-	s.out = newFrameWriter(client, s.srv.cfg.WriteTimeout)
-	s.toClient.set(s.raw, s.out)
-	client.NetConn().(*netwait.Conn).OnWait(s.flushToDC)
-	s.in = ldapwire.NewReader(client, s.srv.cfg.MaxMessageUnbound)
-	s.log.Debug("session open", "tls", tls.VersionName(client.ConnectionState().Version))
-
-	err = s.serve()
+	err := s.serve()
 	var d *disconnect
 	switch {
 	case errors.As(err, &d):
@@ -116,6 +112,29 @@ func (s *session) run() {
 	default:
 		s.log.Debug("session failed", "err", err)
 	}
+}
+
+// secure completes TLS with the client and goes on within it.
+func (s *session) secure() error {
+	client, err := s.srv.handshake(s.raw)
+	if err != nil {
+		s.log.Debug("tls handshake", "err", err)
+		return errBye
+	}
+	s.inClear = false
+	s.speak(client, client.NetConn().(*netwait.Conn))
+	s.log.Debug("session open", "tls", tls.VersionName(client.ConnectionState().Version))
+	return nil
+}
+
+// speak makes client what the session reads and writes; socket is at the
+// bottom of it.
+func (s *session) speak(client net.Conn, socket *netwait.Conn) {
+	s.client = client
+	s.out = newFrameWriter(client, s.srv.cfg.WriteTimeout)
+	s.toClient.set(s.raw, s.out)
+	socket.OnWait(s.flushToDC)
+	s.in = ldapwire.NewReader(client, s.srv.cfg.MaxMessageUnbound)
 }
 
 // serve handles requests until the session ends; the error says why.
