@@ -28,10 +28,14 @@ type zone struct {
 	err     error // of all lookups
 	siteErr error // of lookups of the site
 	hangs   bool
+	invalid bool // some records were, as the resolver says beside the others
 	asked   []string
 }
 
 func (z *zone) LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error) {
+	z.mu.Lock()
+	invalid := z.invalid
+	z.mu.Unlock()
 	name = "_" + service + "._" + proto + "." + name
 	z.mu.Lock()
 	z.asked = append(z.asked, name)
@@ -49,7 +53,10 @@ func (z *zone) LookupSRV(ctx context.Context, service, proto, name string) (stri
 	case len(records) == 0:
 		return "", nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 	}
-	return name, records, nil
+	if invalid {
+		err = &net.DNSError{Err: "DNS response contained records which contain invalid names", Name: name}
+	}
+	return name, records, err
 }
 
 // put replaces the records of a name; nil hosts remove them. Hosts are "host"
@@ -260,6 +267,40 @@ func TestG9_SiteFails(t *testing.T) {
 		if _, err := s.Lookup(); err == nil || !strings.Contains(err.Error(), "SERVFAIL") {
 			t.Errorf("complaint %v, want SERVFAIL", err)
 		}
+	})
+}
+
+// Records that the resolver refuses do not spoil the others.
+func TestG9_SomeRecordsInvalid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, "a.corp.test")
+		z := &zone{invalid: true}
+		z.put(domainName, "a.corp.test. 0 0")
+		wantDial(t, n.set(Config{Discover: "corp.test", Resolver: z}), "a.corp.test", 0)
+	})
+}
+
+// A connection to a controller that DNS forgot meanwhile is good, but no news.
+func TestG9_ForgottenWhileDialling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, "a.corp.test", "b.corp.test")
+		z := new(zone)
+		z.put(domainName, "a.corp.test. 0 0")
+		var seen events
+		s := n.set(Config{Discover: "corp.test", Resolver: z, Observe: seen.observe,
+			Forget: func(c string) { seen.note(c[len("ldaps://"):] + " forgotten") }})
+		n.dc("a.corp.test").becomes(slow)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			wantDial(t, s, "a.corp.test", stagger)
+		}()
+		synctest.Wait()
+		s.mu.Lock()
+		s.replace([]target{{host: "b.corp.test"}})
+		s.mu.Unlock()
+		<-done
+		wantEqual(t, "observed", names(seen.take()), []string{"a.corp.test forgotten"})
 	})
 }
 

@@ -299,3 +299,40 @@ func TestRetryDelay(t *testing.T) {
 		t.Errorf("got %v ms, want %v", got, want)
 	}
 }
+
+// The end of Run during a health read says nothing about the controller.
+func TestG9_RunEndsInARead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, "a.test", "b.test")
+		var seen events
+		s := n.set(Config{Observe: seen.observe}, "a.test", "b.test")
+		n.dc("b.test").becomes(mute) // in a handshake
+		stop := n.run(s)
+		n.dc("a.test").becomes(deaf)
+		time.Sleep(DefaultHealthInterval + DefaultHealthTimeout/2) // in a read
+		begin := time.Now()
+		stop()
+		if took := time.Since(begin); took > DefaultHealthTimeout {
+			t.Errorf("Run took %v to end, want at most %v", took, DefaultHealthTimeout)
+		}
+		wantEqual(t, "observed", names(seen.take()), []string{"a.test up"})
+	})
+}
+
+// Changes are told one at a time and in order, also one that Observe causes.
+func TestObserveInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, "a.test")
+		var seen events
+		var s *Set
+		s = n.set(Config{Observe: func(c string, up bool) {
+			seen.note(fmt.Sprint("begin ", up))
+			if up {
+				s.Report(c, errors.New("it died"))
+			}
+			seen.note(fmt.Sprint("end ", up))
+		}}, "a.test")
+		wantDial(t, s, "a.test", 0)
+		wantEqual(t, "observed", names(seen.take()), []string{"begin true", "end true", "begin false", "end false"})
+	})
+}
