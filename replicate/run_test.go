@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -196,5 +197,78 @@ func TestG5_CreatedUnanswered(t *testing.T) {
 	w.step()
 	if e := w.want(seq, identity.StatusApplied, ""); e.Account.GUID != w.account("grace").GUID {
 		t.Errorf("applied for account %s", e.Account.GUID)
+	}
+}
+
+// TestSettlingHoldsUpNobody: the settler waits for one domain; changes of
+// another are applied.
+func TestSettlingHoldsUpNobody(t *testing.T) {
+	w := newWorld(t)
+	asked, end := make(chan struct{}), make(chan struct{})
+	w.engine.settler.cfg.Peers = func(string) (*Peers, error) {
+		close(asked)
+		<-end
+		return nil, ad.ErrUnavailable
+	}
+	lost := w.intend(w.account("bob"), "Some.Pass1")
+	if err := w.store.Settle(t.Context(), lost, identity.OutcomeUnknown, "lost"); err != nil {
+		t.Fatal(err)
+	}
+	w.run()
+	t.Cleanup(func() { close(end) }) // before run's, which waits for the engine
+	<-asked
+	w.await(w.accept(w.alice, "Some.Pass1"), identity.StatusApplied)
+}
+
+// TestL1_OneOfAnAccount: a change waits while another of its account is worked
+// on, and is looked at afterwards.
+func TestL1_OneOfAnAccount(t *testing.T) {
+	w := newWorld(t)
+	d := newDispatcher(w.engine)
+	first := w.accept(w.alice, "First.Pass1")
+	entry, err := w.store.Entry(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.busy[accountOf(entry)] = nil // as if a worker had it
+	second := w.accept(w.alice, "Second.Pass2")
+	if err := d.load(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.busy[accountOf(entry)]; len(d.busy) != 1 || len(got) != 1 || got[0] != second {
+		t.Fatalf("waiting behind the first: %v, want %d", got, second)
+	}
+	if err := d.finish(result{entry: entry}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.want(second, identity.StatusApplied, "")
+}
+
+// TestG5_TestPassword: who says "wrong" matters, and no bind is made that was
+// not announced.
+func TestG5_TestPassword(t *testing.T) {
+	w := newWorld(t)
+	here, stop := w.ad.Addr(), errors.New("stop")
+	for _, tt := range []struct {
+		name, dc, password string
+		before             error
+		want               ad.Proof
+	}{
+		{"right", here, "Start.Pass1", nil, ad.Right},
+		{"right, says another controller", "dc2", "Start.Pass1", nil, ad.Right},
+		{"wrong", here, "Wrong.Pass1", nil, ad.Wrong},
+		{"wrong, says another controller", "dc2", "Wrong.Pass1", nil, ad.Undecided},
+		{"not announced", here, "Start.Pass1", stop, ad.Undecided},
+	} {
+		got, why, err := w.peers.AD.TestPassword(t.Context(), w.alice.DN, tt.dc, secret.New([]byte(tt.password)), func() error { return tt.before })
+		if got != tt.want || !errors.Is(err, tt.before) {
+			t.Errorf("%s: got %v (%s), %v, want %v, %v", tt.name, got, why, err, tt.want, tt.before)
+		}
 	}
 }
