@@ -56,6 +56,7 @@ type daemon struct {
 	engine  *replicate.Engine // nil without its role
 
 	ldaps   net.Listener // nil without the gateway role
+	ldap    net.Listener // nil also when it is not configured
 	metrics net.Listener
 	admin   net.Listener
 
@@ -116,13 +117,16 @@ func (d *daemon) newGateway(registry *prometheus.Registry) (err error) {
 		TLS: d.certs.Config(), Domain: d.domains.forGateway, Capture: d.opened.store,
 		Metrics: gateway.NewMetrics(registry), Log: d.log.With("in", "gateway"),
 		MaxMessage: int(d.cfg.Gateway.MaxMessage), MaxConnections: d.cfg.Gateway.MaxConnections,
-		MaxPerAddress: d.cfg.Gateway.MaxConnectionsPerIP, TrustedProxies: d.cfg.Gateway.ProxyTrusted.List(),
+		AllowPlaintextBind: d.cfg.Gateway.AllowPlaintextBind, MaxPerAddress: d.cfg.Gateway.MaxConnectionsPerIP, TrustedProxies: d.cfg.Gateway.ProxyTrusted.List(),
 		IdleTimeout: time.Duration(d.cfg.Gateway.IdleTimeout),
 	})
 	if err != nil {
 		return err
 	}
-	d.ldaps, err = listen("gateway.ldaps", "tcp", d.cfg.Gateway.LDAPS)
+	if d.ldaps, err = listen("gateway.ldaps", "tcp", d.cfg.Gateway.LDAPS); err != nil || d.cfg.Gateway.LDAP == "" {
+		return err
+	}
+	d.ldap, err = listen("gateway.ldap", "tcp", d.cfg.Gateway.LDAP)
 	return err
 }
 
@@ -201,6 +205,9 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) error {
 	}
 	if d.gateway != nil {
 		group.Go(func() error { return served(d.gateway.Serve(d.ldaps)) })
+		if d.ldap != nil {
+			group.Go(func() error { return served(d.gateway.ServeStartTLS(d.ldap)) })
+		}
 	}
 	d.announce()
 
@@ -244,6 +251,9 @@ func (d *daemon) announce() {
 	if d.ldaps != nil {
 		attrs = append(attrs, "ldaps", d.ldaps.Addr().String())
 	}
+	if d.ldap != nil {
+		attrs = append(attrs, "ldap", d.ldap.Addr().String())
+	}
 	d.log.Info("serving", attrs...)
 	if d.domains.forGateway() == nil {
 		d.log.Warn("no domain is registered: binds are answered with unavailable; run `dirgate domain register`")
@@ -260,7 +270,7 @@ func served(err error) error {
 
 // close releases what newDaemon opened; the store comes last.
 func (d *daemon) close() {
-	for _, l := range []net.Listener{d.ldaps, d.metrics, d.admin} {
+	for _, l := range []net.Listener{d.ldaps, d.ldap, d.metrics, d.admin} {
 		if l != nil {
 			_ = l.Close()
 		}

@@ -18,10 +18,11 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Offsets of --listen-base. +1, +2 and +3 belong to listeners that this
-// version does not have.
+// Offsets of --listen-base. +2 and +3 belong to listeners that this version
+// does not have.
 const (
 	offsetLDAPS         = 0
+	offsetLDAP          = 1
 	offsetMetrics       = 4
 	offsetJumpCloud     = 5
 	offsetJumpCloudLDAP = 6
@@ -42,7 +43,7 @@ func devCommand(io streams) *cli.Command {
 	flags := func() []cli.Flag {
 		return []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print one line of JSON when everything is ready"},
-			&cli.IntFlag{Name: "listen-base", Usage: "first of eight `PORT`s: +0 LDAPS, +4 metrics, +5 JumpCloud API, +6 JumpCloud LDAPS, +7 AD LDAPS (default: free ports)"},
+			&cli.IntFlag{Name: "listen-base", Usage: "first of eight `PORT`s: +0 LDAPS, +1 LDAP with StartTLS, +4 metrics, +5 JumpCloud API, +6 JumpCloud LDAPS, +7 AD LDAPS (default: free ports)"},
 			&cli.StringFlag{Name: "dir", Usage: "empty or new `FOLDER` to work in, which is kept (default: a temporary one)"},
 		}
 	}
@@ -150,7 +151,7 @@ func (w *devWorld) prepare() (err error) {
 		dir = w.temp
 	}
 	w.setup = installation{path: filepath.Join(dir, "dirgate.yaml"), hosts: []string{"localhost", "127.0.0.1", "::1"},
-		listen: w.address(offsetLDAPS), metrics: w.address(offsetMetrics)}
+		listen: w.address(offsetLDAPS), ldap: w.address(offsetLDAP), metrics: w.address(offsetMetrics)}
 	if w.cfg, err = w.setup.create(); err != nil {
 		return err
 	}
@@ -240,6 +241,7 @@ func (w *devWorld) startDaemon() error {
 		return err
 	}
 	w.facts.LDAPS = "ldaps://" + w.daemon.ldaps.Addr().String()
+	w.facts.LDAP = "ldap://" + w.daemon.ldap.Addr().String()
 	w.facts.Metrics = "http://" + w.daemon.metrics.Addr().String()
 	w.facts.AdminSocket = w.cfg.Admin.Socket
 	return nil

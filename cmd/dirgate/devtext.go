@@ -23,6 +23,7 @@ func (w *devWorld) print() error {
 	}
 	b.WriteString("Running until interrupted:\n\n")
 	row("dirgate LDAPS", f.LDAPS)
+	row("dirgate LDAP, StartTLS", f.LDAP)
 	row("dirgate metrics", suffixed(f.Metrics, "/metrics"))
 	row("embedded AD", f.AD)
 	row("embedded JumpCloud API", f.JumpCloud)

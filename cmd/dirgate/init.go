@@ -52,6 +52,7 @@ type installation struct {
 	hosts           []string
 	dataDir         string
 	listen, metrics string
+	ldap            string // address of StartTLS; empty: none
 
 	ca *certs.CA // once it was created
 }
@@ -210,7 +211,7 @@ func (i *installation) plan() (*config.Config, error) {
 			return nil, err
 		}
 	}
-	cfg.Gateway.LDAPS, cfg.Metrics.Listen = i.listen, i.metrics
+	cfg.Gateway.LDAPS, cfg.Gateway.LDAP, cfg.Metrics.Listen = i.listen, i.ldap, i.metrics
 	if len(i.hosts) == 0 {
 		i.hosts = []string{"localhost", "127.0.0.1", "::1"}
 		if name, err := os.Hostname(); err == nil && name != "" && name != "localhost" {

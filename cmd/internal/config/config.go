@@ -50,13 +50,15 @@ type TLS struct {
 	MinVersion string // "1.2" or "1.3"
 }
 
-// Gateway is the LDAPS listener.
+// Gateway is the LDAP listeners.
 type Gateway struct {
 	LDAPS          string   // listen address
+	LDAP           string   // listen address of StartTLS; empty: none
 	MaxMessage     Size     // largest LDAP message of a bound client
 	IdleTimeout    Duration // until a silent session is ended
 	MaxConnections int      // client connections at a time
 
+	AllowPlaintextBind  bool     // on LDAP, without StartTLS
 	MaxConnectionsPerIP int      // the same for one client address; 0: half of MaxConnections
 	ProxyTrusted        Prefixes // who may name the client in a PROXY header
 }

@@ -18,7 +18,7 @@ func custom() Config {
 		MasterKeyFile: "/srv/keys/master.key",
 		TLS:           TLS{CertFile: "/srv/tls/a.crt", KeyFile: "/srv/tls/a.key", MinVersion: "1.3"},
 		Gateway: Gateway{LDAPS: "[::1]:1636", MaxMessage: 256 * KiB, IdleTimeout: Duration(90 * time.Second), MaxConnections: 7,
-			MaxConnectionsPerIP: 3, ProxyTrusted: "10.0.0.0/8,192.0.2.1/32,fd00::/8"},
+			LDAP: "127.0.0.1:1389", AllowPlaintextBind: true, MaxConnectionsPerIP: 3, ProxyTrusted: "10.0.0.0/8,192.0.2.1/32,fd00::/8"},
 		Metrics:   Metrics{Listen: "127.0.0.1:0"},
 		Admin:     Admin{Socket: "/srv/admin.sock"},
 		JumpCloud: JumpCloud{RequestsPerSecond: 2.5, MaxInFlight: 1},
@@ -36,6 +36,7 @@ tls:
   key_file: '/srv/tls/a.key'
   min_version: 1.3      # a float to YAML, a text to us
 gateway: {ldaps: "[::1]:1636", max_message: 256KiB, idle_timeout: 90s, max_connections: 7, max_connections_per_ip: 3,
+  ldap: "127.0.0.1:1389", allow_plaintext_bind: true,
   proxy_protocol: {trusted: [10.0.0.0/8, 192.0.2.1, "fd00::/8"]}}
 metrics:
   listen: 127.0.0.1:0
@@ -122,6 +123,8 @@ func TestParseErrors(t *testing.T) {
 		{"not a number", "jumpcloud: {requests_per_second: fast}\n", 1, "jumpcloud.requests_per_second", []string{`"fast" is not a number`}},
 		{"quoted NaN", "jumpcloud: {requests_per_second: \"NaN\"}\n", 1, "jumpcloud.requests_per_second", []string{"out of bounds", "from 0.1 to 1000"}},
 		{"address without port", "gateway: {ldaps: localhost}\n", 1, "gateway.ldaps", []string{`"localhost" is not an address and a port`}},
+		{"StartTLS address without port", "gateway: {ldap: off}\n", 1, "gateway.ldap", []string{`"off" is not an address and a port`, `or ""`}},
+		{"no truth value", "gateway: {allow_plaintext_bind: yes}\n", 1, "gateway.allow_plaintext_bind", []string{`"yes" is neither: want true or false`}},
 		{"port too high", "metrics: {listen: \":70000\"}\n", 1, "metrics.listen", []string{"no port from 0 to 65535"}},
 		{"old TLS", "tls:\n  min_version: 1.1\n", 2, "tls.min_version", []string{`"1.1" is not one of its values`, "want 1.2 or 1.3"}},
 		{"level", "log: {level: verbose}\n", 1, "log.level", []string{"want debug, info, warn or error"}},

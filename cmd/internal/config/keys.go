@@ -47,6 +47,10 @@ var keys = []key{
 
 	address("gateway.ldaps", "Address for LDAP over TLS. Applications use it as their LDAP server.",
 		func(c *Config) *string { return &c.Gateway.LDAPS }),
+	optionalAddress("gateway.ldap", "Address for LDAP that begins in clear and becomes TLS with StartTLS; empty: none.\nBefore StartTLS only the root DSE can be read.",
+		func(c *Config) *string { return &c.Gateway.LDAP }),
+	boolean("gateway.allow_plaintext_bind", "Let clients of gateway.ldap bind without StartTLS. Everybody on the way can read\ntheir passwords then. Passwords cannot be changed without TLS even so.",
+		func(c *Config) *bool { return &c.Gateway.AllowPlaintextBind }),
 	size("gateway.max_message", "Largest LDAP message a client may send once it has bound.",
 		func(c *Config) *Size { return &c.Gateway.MaxMessage }, 64*KiB, 256*MiB),
 	duration("gateway.idle_timeout", "A session that is silent for this long is ended.",
@@ -115,16 +119,41 @@ func oneOf(name, doc string, field func(*Config) *string, values ...string) key 
 }
 
 func address(name, doc string, field func(*Config) *string) key {
-	return text(name, doc, `an address such as ":636" or "127.0.0.1:636"`, field, func(s string) error {
-		_, port, err := net.SplitHostPort(s)
-		if err != nil {
-			return errors.New("is not an address and a port")
+	return text(name, doc, `an address such as ":636" or "127.0.0.1:636"`, field, checkAddress)
+}
+
+func optionalAddress(name, doc string, field func(*Config) *string) key {
+	return text(name, doc, `an address such as ":389" or "127.0.0.1:389", or ""`, field, func(s string) error {
+		if s == "" {
+			return nil
 		}
-		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-			return errors.New("has no port from 0 to 65535")
-		}
-		return nil
+		return checkAddress(s)
 	})
+}
+
+func checkAddress(s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return errors.New("is not an address and a port")
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return errors.New("has no port from 0 to 65535")
+	}
+	return nil
+}
+
+func boolean(name, doc string, field func(*Config) *bool) key {
+	return key{
+		name: name, doc: doc, want: "true or false",
+		get: func(c *Config) string { return strconv.FormatBool(*field(c)) },
+		set: func(c *Config, s string) error {
+			if s != "true" && s != "false" {
+				return errors.New("is neither")
+			}
+			*field(c) = s == "true"
+			return nil
+		},
+	}
 }
 
 func prefixes(name, doc string, field func(*Config) *Prefixes) key {
