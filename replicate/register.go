@@ -42,6 +42,7 @@ func Register(ctx context.Context, st *store.Store, reg Registration, peers *Pee
 	r := registration{peers: peers, domain: reg.Domain, credentials: maps.Clone(reg.Credentials), changeUseCase: reg.ChangeUseCase}
 	if old, err := st.Domain(r.domain.Name); err == nil {
 		r.domain.JumpCloud.AgentIDs = old.JumpCloud.AgentIDs
+		r.old = old
 	}
 	err := r.run(ctx)
 	if err == nil {
@@ -60,6 +61,7 @@ func Register(ctx context.Context, st *store.Store, reg Registration, peers *Pee
 type registration struct {
 	peers       *Peers
 	domain      store.Domain
+	old         store.Domain // as it is stored; zero when it is not
 	credentials map[string]secret.Bytes
 	checks      []Check
 
@@ -105,11 +107,22 @@ func (r *registration) checkAD(ctx context.Context) error {
 		r.passed("scope group", "none: every user below the root container is in scope")
 		return nil
 	}
-	if r.domain.ScopeGroup, r.domain.ScopeGroupGUID, err = r.peers.AD.Exists(ctx, r.domain.ScopeGroup, "(objectClass=group)"); err != nil {
+	if err := r.findScopeGroup(ctx); err != nil {
 		return fmt.Errorf("check scope group: %w", missing(err, "--scope-group"))
 	}
 	r.passed("scope group", "%s", r.domain.ScopeGroup)
 	return nil
+}
+
+// findScopeGroup finds the group by the name given, or, when that is the one
+// that is registered already, the registered group under its present name.
+func (r *registration) findScopeGroup(ctx context.Context) (err error) {
+	name, want := r.domain.ScopeGroup, "(objectClass=group)"
+	r.domain.ScopeGroup, r.domain.ScopeGroupGUID, err = r.peers.AD.Exists(ctx, name, want)
+	if errors.Is(err, ad.ErrNotFound) && strings.EqualFold(name, r.old.ScopeGroup) && !r.old.ScopeGroupGUID.IsZero() {
+		r.domain.ScopeGroup, r.domain.ScopeGroupGUID, err = r.peers.AD.Exists(ctx, "<GUID="+r.old.ScopeGroupGUID.String()+">", want)
+	}
+	return err
 }
 
 func missing(err error, flag string) error {

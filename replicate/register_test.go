@@ -73,6 +73,21 @@ func TestRegister(t *testing.T) {
 		}
 	}
 
+	t.Run("again, after the scope group was renamed", func(t *testing.T) {
+		if err := w.ad.Rename(adminOf(t, w), d.ScopeGroup, "CN=Renamed", ""); err != nil {
+			t.Fatal(err)
+		}
+		again, _, err := w.register()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "CN=Renamed,OU=Groups," + w.ad.BaseDN(); again.ScopeGroup != want || again.ScopeGroupGUID != d.ScopeGroupGUID {
+			t.Errorf("got scope group %q, %s, want %q, %s", again.ScopeGroup, again.ScopeGroupGUID, want, d.ScopeGroupGUID)
+		}
+		if err := w.ad.Rename(adminOf(t, w), again.ScopeGroup, "CN="+adsim.ScopeGroup, ""); err != nil {
+			t.Fatal(err)
+		}
+	})
 	t.Run("again, with another use case", func(t *testing.T) {
 		w.clock.add(1e9)
 		change := func(r *Registration) { r.Domain.UseCase = store.UseCaseTwoWay }
