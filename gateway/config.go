@@ -21,6 +21,9 @@ type Capturer interface {
 	AppendIntent(ctx context.Context, change identity.Change, password secret.Bytes) (identity.Seq, error)
 	// Settle records how the DC answered, synced to disk on return.
 	Settle(ctx context.Context, seq identity.Seq, outcome identity.Outcome, reason string) error
+	// SettleAccount records that the DC accepted the change, and which account
+	// it was made on: that of an intent without objectGUID was not there yet.
+	SettleAccount(ctx context.Context, seq identity.Seq, account identity.Account, reason string) error
 }
 
 // Dialer gives new connections to a domain controller; *dc.Set implements
@@ -50,6 +53,9 @@ type Config struct {
 	Domain func() *Domain
 	// Capture records password changes; required.
 	Capture Capturer
+	// NoPasswordTranslation refuses userPassword and RFC 3062, instead of
+	// translating them to the unicodePwd that AD wants.
+	NoPasswordTranslation bool
 	// Metrics counts; required (see NewMetrics).
 	Metrics *Metrics
 	// Log receives events; required.

@@ -215,14 +215,15 @@ type recorder struct {
 	passwords []string          // guarded by mu; what a test may see
 	outcomes  map[identity.Seq]identity.Outcome
 	reasons   map[identity.Seq]string
-	fail      error         // of AppendIntent
-	settled   chan struct{} // a value per Settle
+	accounts  map[identity.Seq]identity.Account // of SettleAccount
+	fail      error                             // of AppendIntent
+	settled   chan struct{}                     // a value per Settle
 	onIntent  func()
 	onSettle  func()
 }
 
 func newRecorder() *recorder {
-	return &recorder{outcomes: map[identity.Seq]identity.Outcome{}, reasons: map[identity.Seq]string{}, settled: make(chan struct{}, 16)}
+	return &recorder{outcomes: map[identity.Seq]identity.Outcome{}, reasons: map[identity.Seq]string{}, accounts: map[identity.Seq]identity.Account{}, settled: make(chan struct{}, 16)}
 }
 
 func (r *recorder) AppendIntent(_ context.Context, c identity.Change, password secret.Bytes) (identity.Seq, error) {
@@ -248,6 +249,13 @@ func (r *recorder) Settle(_ context.Context, seq identity.Seq, o identity.Outcom
 	r.outcomes[seq], r.reasons[seq] = o, reason
 	r.settled <- struct{}{}
 	return nil
+}
+
+func (r *recorder) SettleAccount(ctx context.Context, seq identity.Seq, account identity.Account, reason string) error {
+	r.mu.Lock()
+	r.accounts[seq] = account
+	r.mu.Unlock()
+	return r.Settle(ctx, seq, identity.OutcomeAccepted, reason)
 }
 
 func (r *recorder) outcome(seq identity.Seq) identity.Outcome {

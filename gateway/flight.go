@@ -34,6 +34,8 @@ type request struct {
 	at time.Time
 	// answer takes every message of an exchange; nil for a relayed request.
 	answer chan<- []byte
+	// rewrite gives what the client gets in place of a message; nil: itself.
+	rewrite func(ldapwire.Message) []byte
 }
 
 // maxSuspect bounds what a session can make the gateway remember.

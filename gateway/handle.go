@@ -25,8 +25,14 @@ func (s *session) handle(msg ldapwire.Message) error {
 		return errBye
 	case ldapwire.OpAbandonRequest:
 		return s.abandon(msg)
+	case ldapwire.OpSearchRequest:
+		if asksRootDSE(msg.Body) {
+			return s.searchRootDSE(msg)
+		}
 	case ldapwire.OpModifyRequest:
 		return s.modify(msg)
+	case ldapwire.OpAddRequest:
+		return s.add(msg)
 	case ldapwire.OpExtendedRequest:
 		return s.extended(msg)
 	}
@@ -43,7 +49,10 @@ var (
 )
 
 // relay sends a request to the DC as it is. The answer loop does the rest.
-func (s *session) relay(msg ldapwire.Message) error {
+func (s *session) relay(msg ldapwire.Message) error { return s.relayRewritten(msg, nil) }
+
+// relayRewritten is relay, with rewrite applied to each message of the answer.
+func (s *session) relayRewritten(msg ldapwire.Message, rewrite func(ldapwire.Message) []byte) error {
 	if err := s.upstreamReady(); err != nil {
 		return s.unreachable(msg, err)
 	}
@@ -52,7 +61,7 @@ func (s *session) relay(msg ldapwire.Message) error {
 			return err
 		}
 	}
-	if !s.flight.add(msg.ID, request{op: msg.Op, at: time.Now()}) {
+	if !s.flight.add(msg.ID, request{op: msg.Op, at: time.Now(), rewrite: rewrite}) {
 		return errIDInUse
 	}
 	return s.send(msg)
@@ -109,6 +118,8 @@ func (s *session) extended(msg ldapwire.Message) error {
 	case ldapwire.OIDBatchRequest:
 		// It can carry password writes that nobody would see.
 		return s.answerLocally(msg, ldapwire.ResultUnwillingToPerform, "batch requests are not supported by the gateway")
+	case ldapwire.OIDPasswordModify:
+		return s.passwordModify(msg, req)
 	}
 	return s.relay(msg)
 }

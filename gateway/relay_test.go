@@ -128,8 +128,12 @@ func TestG1_RefusedByTheGateway(t *testing.T) {
 		{"StartTLS inside TLS", ldapwire.AppendExtendedRequest(nil, 5, ldapwire.OIDStartTLS, nil, false), ldapwire.OpExtendedResponse, ldapwire.ResultOperationsError},
 		{"fast bind", ldapwire.AppendExtendedRequest(nil, 5, ldapwire.OIDFastBind, nil, false), ldapwire.OpExtendedResponse, ldapwire.ResultProtocolError},
 		{"SASL", ldapwire.AppendSASLBindRequest(nil, 5, "", "GSSAPI", []byte("token")), ldapwire.OpBindResponse, ldapwire.ResultAuthMethodNotSupported},
-		{"userPassword", ldapwire.AppendModifyRequest(nil, 5, aliceDN, ldapwire.Mod{Op: ldapwire.ModReplace, Type: "UserPassword;x-a", Values: [][]byte{[]byte("p")}}),
-			ldapwire.OpModifyResponse, ldapwire.ResultUnwillingToPerform},
+		{"a stranger's userPassword", ldapwire.AppendModifyRequest(nil, 5, aliceDN, ldapwire.Mod{Op: ldapwire.ModReplace, Type: "UserPassword;x-a", Values: [][]byte{[]byte("p")}}),
+			ldapwire.OpModifyResponse, ldapwire.ResultOperationsError},
+		{"a stranger's password modify", ldapwire.AppendExtendedRequest(nil, 5, ldapwire.OIDPasswordModify, nil, false), ldapwire.OpExtendedResponse, ldapwire.ResultOperationsError},
+		{"a stranger's new account", ldapwire.AppendAddRequest(nil, 5, aliceDN, []ldapwire.AttributeValues{{Type: "userPassword", Values: [][]byte{[]byte("p")}}}),
+			ldapwire.OpAddResponse, ldapwire.ResultOperationsError},
+		{"malformed add", raw(5, ldapwire.OpAddRequest, []byte{4, 1, 'x'}), ldapwire.OpAddResponse, ldapwire.ResultProtocolError},
 		{"malformed modify", raw(5, ldapwire.OpModifyRequest, []byte{4, 1, 'x'}), ldapwire.OpModifyResponse, ldapwire.ResultProtocolError},
 	}
 	for _, tt := range tests {

@@ -37,7 +37,10 @@ type upstream struct {
 	// tells: the connection says when a read waits, so that flushing is left to
 	// it (see package netwait).
 	tells bool
-	since time.Time // in the pool
+	// userPassword: it is the password in this domain; nil while nobody asked.
+	// Owned by the client loop.
+	userPassword *bool
+	since        time.Time // in the pool
 }
 
 // isGone reports whether the DC has ended the connection; a nil upstream has
@@ -197,6 +200,9 @@ func (s *session) answer(up *upstream, msg ldapwire.Message) error {
 	}
 	// An answer to an abandoned request may still arrive; it passes, as it
 	// would without a gateway.
+	if r.rewrite != nil {
+		msg.Raw = r.rewrite(msg)
+	}
 	s.forward(msg)
 	return nil
 }
