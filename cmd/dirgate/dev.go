@@ -12,6 +12,7 @@ import (
 
 	"github.com/dirgate/dirgate/cmd/internal/admin"
 	"github.com/dirgate/dirgate/cmd/internal/config"
+	"github.com/dirgate/dirgate/gateway/ldapwire"
 	"github.com/dirgate/dirgate/store/secret"
 	"github.com/dirgate/dirgate/testenv/adsim"
 	"github.com/dirgate/dirgate/testenv/jcsim"
@@ -217,9 +218,27 @@ func (w *devWorld) startAll() error {
 	return nil
 }
 
+// addToJumpCloud adds the people of the embedded AD, under the names they have
+// there.
 func (w *devWorld) addToJumpCloud() error {
+	reader, err := w.ad.Bind(w.facts.Admin.DN, []byte(devAdminPassword))
+	if err != nil {
+		return err
+	}
+	all, err := adsim.FilterFromText("(objectClass=user)")
+	if err != nil {
+		return err
+	}
 	for _, u := range w.facts.Users {
-		_, err := w.cloud.AddUser(jcsim.User{Username: u.SAM, Email: u.UPN, FirstName: u.SAM, LastName: "Sample",
+		found, _, err := w.ad.Search(reader, adsim.Search{Base: u.DN, Scope: ldapwire.ScopeBase, Filter: all, Attributes: []string{"givenName", "sn", "mail"}})
+		if err != nil {
+			return fmt.Errorf("read %s: %w", u.SAM, err)
+		}
+		values := make(map[string]string)
+		for _, a := range found[0].Attributes {
+			values[a.Name] = a.Values[0]
+		}
+		_, err = w.cloud.AddUser(jcsim.User{Username: u.SAM, Email: values["mail"], FirstName: values["givenName"], LastName: values["sn"],
 			Password: secret.New([]byte(devPassword)), LDAPBindingUser: true})
 		if err != nil {
 			return err

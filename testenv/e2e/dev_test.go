@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -186,16 +185,25 @@ func TestDevJSON(t *testing.T) {
 		t.Error("the administrator:", err)
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: clientTLS(t, pem), DisableKeepAlives: true}}
-	req, _ := http.NewRequestWithContext(t.Context(), "GET", f.Cloud+"/api/organizations", nil)
-	req.Header.Set("x-api-key", f.Key)
-	res, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
+	ask := func(path string) string {
+		req, _ := http.NewRequestWithContext(t.Context(), "GET", f.Cloud+path, nil)
+		req.Header.Set("x-api-key", f.Key)
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, _ := io.ReadAll(res.Body)
+		return res.Status + " " + string(body)
 	}
-	body, _ := io.ReadAll(res.Body)
-	_ = res.Body.Close()
-	if !bytes.Contains(body, []byte(f.Org)) {
-		t.Errorf("GET /api/organizations: %s %s, want organisation %s", res.Status, body, f.Org)
+	if got := ask("/api/organizations"); !strings.Contains(got, f.Org) {
+		t.Errorf("GET /api/organizations: %s, want organisation %s", got, f.Org)
+	}
+	people := ask("/api/systemusers?limit=100")
+	for _, want := range []string{`"firstname":"Alice"`, `"lastname":"Archer"`, `"firstname":"Frank"`, `"lastname":"Fisher"`} {
+		if !strings.Contains(people, want) {
+			t.Errorf("JumpCloud's people lack %s: %s", want, people)
+		}
 	}
 	d.stop()
 	if _, err := os.Stat(filepath.Join(dir, "dirgate.yaml")); err != nil {
