@@ -176,6 +176,8 @@ func (l *Local) Register(ctx context.Context, req RegisterRequest) (RegisterAnsw
 	d, checks, err := replicate.Register(ctx, l.Store, replicate.Registration{
 		Domain:      d,
 		Credentials: map[string]secret.Bytes{store.CredImportPassword: password, store.CredAPIKey: key},
+		// JumpCloud's may differ from the stored one: given explicitly, it wins.
+		ChangeUseCase: req.Confirmed && req.UseCase != nil,
 	}, peers, l.Now())
 	if err != nil {
 		return RegisterAnswer{Checks: checks}, err
