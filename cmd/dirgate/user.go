@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -31,7 +32,35 @@ func userCommand(io streams) *cli.Command {
 			})
 		},
 	}, 1)
-	return command(&cli.Command{Name: "user", Usage: "look at users", Subcommands: []*cli.Command{show}}, 0)
+	return command(&cli.Command{Name: "user", Usage: "look at users and their links", Subcommands: []*cli.Command{show, userUnlink(io)}}, 0)
+}
+
+func userUnlink(io streams) *cli.Command {
+	return command(&cli.Command{
+		Name:      "unlink",
+		Usage:     "end the link between an AD account and its JumpCloud user",
+		ArgsUsage: "NAME",
+		Description: "NAME is the account's name in AD, or the JumpCloud username or id. Neither directory is\n" +
+			"changed. The account's next password change is paired anew, by username and mail address.",
+		Flags: []cli.Flag{domainFlag(), &cli.BoolFlag{Name: "yes", Usage: "do not ask"}},
+		Action: func(c *cli.Context) error {
+			name := c.Args().First()
+			if !c.Bool("yes") && !confirm(io, "The link of "+plain(name)+" will end, and the next password change decides anew whose it is. End it?") {
+				return errors.New("user unlink: not confirmed; nothing was done (use --yes without a terminal)")
+			}
+			return withBackend(c, io, func(b admin.Backend) error {
+				link, err := b.Unlink(c.Context, c.String("domain"), name)
+				if err != nil {
+					return fmt.Errorf("user unlink: %w", err)
+				}
+				if c.String("output") == "json" {
+					return writeJSON(io.out, link)
+				}
+				_, err = fmt.Fprintf(io.out, "AD account %s and JumpCloud user %s (%s) are no longer linked\n", link.GUID, plain(link.Username), link.JumpCloudID)
+				return err
+			})
+		},
+	}, 1)
 }
 
 func domainFlag() cli.Flag {

@@ -27,6 +27,9 @@ type Backend interface {
 	Register(ctx context.Context, req RegisterRequest) (RegisterAnswer, error)
 	// User looks in the named domain; empty: in the only one.
 	User(ctx context.Context, domain, name string) (replicate.UserView, error)
+	// Unlink ends the link of a user, who is named as for User or by the
+	// JumpCloud username or id, and returns what it was.
+	Unlink(ctx context.Context, domain, name string) (identity.Link, error)
 	// Changes lists changes with their present state.
 	Changes(ctx context.Context, q ChangeQuery) ([]identity.Entry, error)
 	// Change is one of them.

@@ -106,6 +106,11 @@ func (c *Client) User(ctx context.Context, domain, name string) (replicate.UserV
 	return call[replicate.UserView](ctx, c, pathUser, named{Domain: domain, Name: name})
 }
 
+// Unlink ends the link of a user.
+func (c *Client) Unlink(ctx context.Context, domain, name string) (identity.Link, error) {
+	return call[identity.Link](ctx, c, pathUnlink, named{Domain: domain, Name: name})
+}
+
 // Changes lists changes.
 func (c *Client) Changes(ctx context.Context, q ChangeQuery) ([]identity.Entry, error) {
 	return call[[]identity.Entry](ctx, c, pathChanges, q)

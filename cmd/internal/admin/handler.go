@@ -19,6 +19,7 @@ const (
 	pathDomain   = "/v1/domain"
 	pathRegister = "/v1/domain/register"
 	pathUser     = "/v1/user"
+	pathUnlink   = "/v1/user/unlink"
 	pathChanges  = "/v1/changes"
 	pathChange   = "/v1/change"
 	pathRecords  = "/v1/records"
@@ -65,6 +66,7 @@ func Handler(b Backend) http.Handler {
 	serve(mux, pathDomain, func(ctx context.Context, q named) (store.Domain, error) { return b.Domain(ctx, q.Name) })
 	serve(mux, pathRegister, func(ctx context.Context, q RegisterRequest) (RegisterAnswer, error) { return b.Register(ctx, q) })
 	serve(mux, pathUser, func(ctx context.Context, q named) (any, error) { return b.User(ctx, q.Domain, q.Name) })
+	serve(mux, pathUnlink, func(ctx context.Context, q named) (identity.Link, error) { return b.Unlink(ctx, q.Domain, q.Name) })
 	serve(mux, pathChanges, func(ctx context.Context, q ChangeQuery) ([]identity.Entry, error) { return b.Changes(ctx, q) })
 	serve(mux, pathChange, func(ctx context.Context, q onSeq) (identity.Entry, error) { return b.Change(ctx, q.Seq) })
 	serve(mux, pathRecords, func(ctx context.Context, q recordsQuery) ([]store.Record, error) {

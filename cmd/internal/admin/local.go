@@ -73,6 +73,19 @@ func (l *Local) User(ctx context.Context, domain, name string) (replicate.UserVi
 	return replicate.Show(ctx, l.Store, d, peers, name)
 }
 
+// Unlink ends the link of a user.
+func (l *Local) Unlink(ctx context.Context, domain, name string) (identity.Link, error) {
+	d, err := l.pick(domain)
+	if err != nil {
+		return identity.Link{}, err
+	}
+	peers, err := l.Peers(d.Name)
+	if err != nil {
+		return identity.Link{}, err
+	}
+	return replicate.Unlink(ctx, l.Store, d, peers, name)
+}
+
 // Changes lists changes.
 func (l *Local) Changes(_ context.Context, q ChangeQuery) ([]identity.Entry, error) {
 	return l.Store.List(store.ListOptions{Domain: q.Domain, Status: q.Status, After: q.After, Limit: q.Limit, Newest: q.Newest})

@@ -76,6 +76,16 @@ func TestRoundTrip(t *testing.T) {
 	last, err := w.client.LastSeq(ctx)
 	equal(t, "LastSeq", last, records[len(records)-1].Seq, err)
 
+	wantLink := identity.Link{Domain: domainName, GUID: view.AD.GUID, JumpCloudID: view.JumpCloud.ID, Username: "alice", At: time.Now().UTC()}
+	if err := w.local.Store.PutLink(ctx, wantLink); err != nil {
+		t.Fatal(err)
+	}
+	link, err := w.client.Unlink(ctx, "", "alice")
+	equal(t, "Unlink", link, wantLink, err)
+	if view, err := w.client.User(ctx, "", "alice"); err != nil || view.Link != nil {
+		t.Errorf("after Unlink: got link %+v, %v, want none", view.Link, err)
+	}
+
 	if err := w.local.Store.MarkDead(ctx, seq, "for the test"); err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +119,7 @@ func TestErrors(t *testing.T) {
 	}
 	both("another domain", func(b Backend) error { _, err := b.Domain(ctx, "other.example.test"); return err })
 	both("nobody", func(b Backend) error { _, err := b.User(ctx, "", "nobody"); return err })
+	both("nobody to unlink", func(b Backend) error { _, err := b.Unlink(ctx, "", "alice"); return err })
 	both("no such change", func(b Backend) error { _, err := b.Change(ctx, 77); return err })
 	if err := w.client.Discard(ctx, seq, "for the test"); err != nil {
 		t.Fatal(err)
