@@ -141,26 +141,6 @@ func newRegistry(reloader *certs.Reloader) *prometheus.Registry {
 	return registry
 }
 
-func newPeerMetrics(registry *prometheus.Registry) peerMetrics {
-	up := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "dirgate_dc_up", Help: "Whether a domain controller answered when it was last tried (1) or not (0)."}, []string{"dc"})
-	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "dirgate_jumpcloud_requests_total", Help: "Requests to JumpCloud's API, by method and status code (0: no answer)."}, []string{"method", "code"})
-	registry.MustRegister(up, requests)
-	return peerMetrics{
-		dc: func(controller string, ok bool) {
-			v := 0.0
-			if ok {
-				v = 1
-			}
-			up.WithLabelValues(controller).Set(v)
-		},
-		jumpcloud: func(method string, code int, _ time.Duration) {
-			requests.WithLabelValues(method, fmt.Sprint(code)).Inc()
-		},
-	}
-}
-
 // listen explains which key to look at when an address cannot be had.
 func listen(key, network, address string) (net.Listener, error) {
 	l, err := net.Listen(network, address)
@@ -198,6 +178,7 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) error {
 	adminServer := &http.Server{Handler: d.adminHTTP, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return background }}
 	group.Go(func() error { return d.opened.store.Run(background) })
 	group.Go(func() error { return d.certs.Run(background) })
+	group.Go(func() error { return d.domains.Run(background) })
 	group.Go(func() error { return served(metricsServer.Serve(d.metrics)) })
 	group.Go(func() error { return served(adminServer.Serve(d.admin)) })
 	if d.engine != nil {
@@ -255,9 +236,6 @@ func (d *daemon) announce() {
 		attrs = append(attrs, "ldap", d.ldap.Addr().String())
 	}
 	d.log.Info("serving", attrs...)
-	if d.domains.forGateway() == nil {
-		d.log.Warn("no domain is registered: binds are answered with unavailable; run `dirgate domain register`")
-	}
 }
 
 // served takes a deliberate stop for what it is.

@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/dirgate/dirgate/certs"
 	"github.com/dirgate/dirgate/cmd/internal/config"
@@ -21,7 +21,8 @@ import (
 )
 
 // domains turns registrations into the clients that the roles work with, and
-// keeps them until a registration changes.
+// keeps them until a registration changes. With Run their controllers are
+// watched.
 type domains struct {
 	store   *store.Store
 	opener  *secret.Opener
@@ -29,25 +30,28 @@ type domains struct {
 	log     *slog.Logger
 	observe peerMetrics
 
+	wake     chan struct{} // tells Run of a changed registration
+	watchers sync.WaitGroup
+
 	mu        sync.Mutex
 	connected map[string]*connection // by domain name; guarded by mu
-	up        map[string]bool        // by controller; guarded by mu
+	changes   int                    // of registrations, so that an old one is not kept; guarded by mu
+	watching  context.Context        // of Run; nil while it does not run; guarded by mu
+	complaint string                 // why no domain can be served, as logged last; guarded by mu
 }
 
+// connection is the clients of one registration.
 type connection struct {
 	gateway gateway.Domain
 	peers   *replicate.Peers
-}
-
-// peerMetrics are told about the peers; the zero value ignores it.
-type peerMetrics struct {
-	dc        func(controller string, up bool)
-	jumpcloud func(method string, code int, took time.Duration)
+	dcs     *dc.Set
+	health  *health
+	stop    context.CancelFunc // of its watcher; nil without
 }
 
 func newDomains(st *store.Store, opener *secret.Opener, cfg *config.Config, log *slog.Logger, observe peerMetrics) *domains {
 	return &domains{store: st, opener: opener, cfg: cfg, log: log, observe: observe,
-		connected: make(map[string]*connection), up: make(map[string]bool)}
+		wake: make(chan struct{}, 1), connected: make(map[string]*connection)}
 }
 
 // connect builds the clients of a domain; nothing is dialled yet.
@@ -56,11 +60,14 @@ func (d *domains) connect(reg store.Domain, importPassword, apiKey secret.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("CA of the domain controllers of %s: %w", reg.Name, err)
 	}
-	set, err := dc.New(dc.Config{URLs: reg.DCs, TLS: conf, Observe: d.seen})
+	h := &health{log: d.log.With("domain", reg.Name), metrics: d.observe}
+	set, err := dc.New(dc.Config{URLs: reg.DCs, TLS: conf, Observe: h.seen, ObserveRequest: h.answered, Forget: h.forget})
 	if err != nil {
 		return nil, err
 	}
-	directory, err := ad.New(ad.Config{DCs: set, Account: reg.ImportAccount, Password: importPassword.Clone(), ScopeGroup: reg.ScopeGroup})
+	h.set = set
+	directory, err := ad.New(ad.Config{DCs: set, Account: reg.ImportAccount, Password: importPassword.Clone(),
+		RootDN: reg.RootDN, ScopeGroup: reg.ScopeGroup, ScopeGroupGUID: reg.ScopeGroupGUID})
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +78,8 @@ func (d *domains) connect(reg store.Domain, importPassword, apiKey secret.Bytes)
 	return &connection{
 		gateway: gateway.Domain{Name: reg.Name, DCs: set, Capture: reg.PasswordSync != store.PasswordSyncValidateOnly},
 		peers:   &replicate.Peers{AD: directory, JumpCloud: cloud},
+		dcs:     set,
+		health:  h,
 	}, nil
 }
 
@@ -95,17 +104,37 @@ func (d *domains) peersOf(reg store.Domain, importPassword, apiKey secret.Bytes)
 	if err != nil {
 		return nil, err
 	}
+	c.health.metrics = peerMetrics{} // it may be refused, and its controllers with it
 	return c.peers, nil
 }
 
 // get returns the kept connection of a domain, making it at first.
 func (d *domains) get(name string) (*connection, error) {
-	d.mu.Lock()
-	c := d.connected[name]
-	d.mu.Unlock()
-	if c != nil {
-		return c, nil
+	for {
+		d.mu.Lock()
+		c, changes := d.connected[name], d.changes
+		d.mu.Unlock()
+		if c != nil {
+			return c, nil
+		}
+		c, err := d.stored(name)
+		if err != nil {
+			return nil, err
+		}
+		d.mu.Lock()
+		if d.connected[name] == nil && d.changes == changes {
+			d.connected[name] = c
+			d.watch(c)
+			d.mu.Unlock()
+			return c, nil
+		}
+		d.mu.Unlock()
+		c.close() // another was made at the same time, or this one is old by now
 	}
+}
+
+// stored builds the clients of a stored registration.
+func (d *domains) stored(name string) (*connection, error) {
 	reg, err := d.store.Domain(name)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("domain %s is not registered; run `dirgate domain register %s`", name, name)
@@ -123,16 +152,7 @@ func (d *domains) get(name string) (*connection, error) {
 		return nil, fmt.Errorf("JumpCloud API key of %s: %w", name, err)
 	}
 	defer key.Wipe()
-	if c, err = d.connect(reg, password, key); err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if other := d.connected[name]; other != nil {
-		return other, nil // built at the same time; nothing was dialled on ours
-	}
-	d.connected[name] = c
-	return c, nil
+	return d.connect(reg, password, key)
 }
 
 // peers is what the replicator asks for.
@@ -144,22 +164,57 @@ func (d *domains) peers(name string) (*replicate.Peers, error) {
 	return c.peers, nil
 }
 
-// forGateway is the domain that serves client sessions; nil when none is
-// registered. This version serves one (see admin.Local.Register).
-func (d *domains) forGateway() *gateway.Domain {
+// errNoDomain is what an installation without a registration says.
+var errNoDomain = errors.New("no domain is registered: run `dirgate domain register`")
+
+// serving is the connection of the domain that serves client sessions. This
+// version serves one (see admin.Local.Register).
+func (d *domains) serving() (*connection, error) {
 	all, err := d.store.Domains()
-	if err != nil || len(all) == 0 {
-		if err != nil {
-			d.log.Error("read registrations", "err", err)
-		}
-		return nil
-	}
-	c, err := d.get(all[0].Name)
 	if err != nil {
-		d.log.Error("domain cannot be served", "domain", all[0].Name, "err", err)
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, errNoDomain
+	}
+	return d.get(all[0].Name)
+}
+
+// forGateway is the domain of a new session; nil when none is registered. One
+// that cannot be served fails to dial, so that its session says why.
+func (d *domains) forGateway() *gateway.Domain {
+	c, err := d.serving()
+	d.complain(err)
+	switch {
+	case err == nil:
+		return &c.gateway
+	case errors.Is(err, errNoDomain):
 		return nil
 	}
-	return &c.gateway
+	return &gateway.Domain{DCs: unusable{err}}
+}
+
+// unusable is the controllers of a domain that cannot be served.
+type unusable struct{ err error }
+
+func (u unusable) Dial(context.Context) (*tls.Conn, string, error) { return nil, "", u.err }
+
+// complain logs why no domain can be served, once until that changes.
+func (d *domains) complain(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	d.mu.Lock()
+	changed := d.complaint != text
+	d.complaint = text
+	d.mu.Unlock()
+	switch {
+	case changed && err != nil:
+		d.log.Warn("no domain can be served", "err", err)
+	case changed:
+		d.log.Info("the domain can be served again")
+	}
 }
 
 // changed forgets the clients of a domain; running sessions keep theirs.
@@ -167,9 +222,17 @@ func (d *domains) changed(name string) {
 	d.mu.Lock()
 	c := d.connected[name]
 	delete(d.connected, name)
+	d.changes++
+	if c != nil {
+		c.health.end() // before the next one tells of the same controllers
+	}
 	d.mu.Unlock()
 	if c != nil {
-		c.peers.AD.Close()
+		c.close()
+	}
+	select {
+	case d.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -177,43 +240,16 @@ func (d *domains) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range d.connected {
-		c.peers.AD.Close()
+		c.health.end()
+		c.close()
 	}
 	clear(d.connected)
 }
 
-// seen notes whether a controller answered when it was last tried, and logs
-// when that changes.
-func (d *domains) seen(controller string, up bool) {
-	d.mu.Lock()
-	before, known := d.up[controller]
-	d.up[controller] = up
-	d.mu.Unlock()
-	if d.observe.dc != nil {
-		d.observe.dc(controller, up)
+// close ends what a connection holds open.
+func (c *connection) close() {
+	if c.stop != nil {
+		c.stop()
 	}
-	switch {
-	case !up && (before || !known):
-		d.log.Warn("domain controller cannot be reached", "dc", controller)
-	case up && known && !before:
-		d.log.Info("domain controller answers again", "dc", controller)
-	}
-}
-
-// ready says why clients cannot be served now; nil: they can.
-func (d *domains) ready(context.Context) error {
-	if d.forGateway() == nil {
-		return errors.New("no domain is registered")
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, up := range d.up {
-		if up {
-			return nil
-		}
-	}
-	if len(d.up) > 0 {
-		return errors.New("no domain controller can be reached")
-	}
-	return nil
+	c.peers.AD.Close()
 }

@@ -55,18 +55,18 @@ func serveCommand(io streams) *cli.Command {
 func metricsHandler(registry *prometheus.Registry, ready func(context.Context) error) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { health(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { respond(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := ready(r.Context()); err != nil {
-			health(w, http.StatusServiceUnavailable, err.Error())
+			respond(w, http.StatusServiceUnavailable, oneLine(err))
 			return
 		}
-		health(w, http.StatusOK, "ok")
+		respond(w, http.StatusOK, "ok")
 	})
 	return mux
 }
 
-func health(w http.ResponseWriter, code int, status string) {
+func respond(w http.ResponseWriter, code int, status string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(map[string]string{"status": status})

@@ -203,6 +203,12 @@ func (in *installation) get(path string) string {
 	return string(b)
 }
 
+// wantReady waits until /readyz says that clients can be served.
+func (in *installation) wantReady() {
+	in.t.Helper()
+	eventually(in.t, patience, "/readyz says ok", func() bool { return strings.Contains(in.get("/readyz"), `"ok"`) })
+}
+
 // secretFile writes a secret where a command reads it.
 func (in *installation) secretFile(name string, content []byte) string {
 	in.t.Helper()

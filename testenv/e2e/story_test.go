@@ -32,7 +32,8 @@ type domain struct {
 type world struct {
 	*installation
 	domain
-	dc    *samba.DC // nil: the embedded AD
+	dc    *samba.DC     // nil: the embedded AD
+	ad    *adsim.Server // nil: a real one
 	cloud cloud
 	dn    string // of alice
 	id    string // of alice in JumpCloud
@@ -72,11 +73,13 @@ func newEmbeddedWorld(t *testing.T) *world {
 		return dn
 	}
 	add(adsim.User{Name: "svc-dirgate", Password: secret.New([]byte(servicePassword))})
-	return registered(t, nil, domain{url: ad.URL(), caFile: ca.File(), name: ad.Domain(), base: ad.BaseDN(),
+	w := registered(t, nil, domain{url: ad.URL(), caFile: ca.File(), name: ad.Domain(), base: ad.BaseDN(),
 		adminName: ad.AdminDN(), adminPassword: password, account: "svc-dirgate@" + ad.Domain(),
 		addUser: func(name string, password []byte) string {
 			return add(adsim.User{Name: name, Password: secret.New(password), GivenName: "Given", Surname: "Sur"})
 		}})
+	w.ad = ad
+	return w
 }
 
 func registered(t *testing.T, dc *samba.DC, d domain) *world {
@@ -257,6 +260,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("/readyz says %s", ready)
 		}
 		w.dc.Restart(t)
+		w.wantReady()
 		if err := w.conn().Bind(w.dn, before); err != nil {
 			t.Errorf("after its return: %v", err)
 		}
