@@ -118,7 +118,7 @@ func (d *daemon) newGateway(registry *prometheus.Registry) (err error) {
 		Metrics: gateway.NewMetrics(registry), Log: d.log.With("in", "gateway"),
 		MaxMessage: int(d.cfg.Gateway.MaxMessage), MaxConnections: d.cfg.Gateway.MaxConnections,
 		AllowPlaintextBind: d.cfg.Gateway.AllowPlaintextBind, MaxPerAddress: d.cfg.Gateway.MaxConnectionsPerIP, TrustedProxies: d.cfg.Gateway.ProxyTrusted.List(),
-		IdleTimeout: time.Duration(d.cfg.Gateway.IdleTimeout),
+		IdleTimeout: time.Duration(d.cfg.Gateway.IdleTimeout), NoPasswordTranslation: !d.cfg.Gateway.TranslatePasswords,
 	})
 	if err != nil {
 		return err

@@ -59,6 +59,7 @@ type Gateway struct {
 	MaxConnections int      // client connections at a time
 
 	AllowPlaintextBind  bool     // on LDAP, without StartTLS
+	TranslatePasswords  bool     // userPassword and RFC 3062 to unicodePwd
 	MaxConnectionsPerIP int      // the same for one client address; 0: half of MaxConnections
 	ProxyTrusted        Prefixes // who may name the client in a PROXY header
 }
@@ -105,6 +106,8 @@ func Default() Config {
 			MaxMessage:     16 * MiB,
 			IdleTimeout:    Duration(15 * time.Minute),
 			MaxConnections: 10_000,
+
+			TranslatePasswords: true,
 		},
 		Metrics:   Metrics{Listen: "127.0.0.1:9636"},
 		Admin:     Admin{Socket: "/run/dirgate/admin.sock"},

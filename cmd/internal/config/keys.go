@@ -59,6 +59,8 @@ var keys = []key{
 		func(c *Config) *int { return &c.Gateway.MaxConnections }, 1, 1_000_000),
 	integer("gateway.max_connections_per_ip", "The same for one client address; 0: half of max_connections.",
 		func(c *Config) *int { return &c.Gateway.MaxConnectionsPerIP }, 0, 1_000_000),
+	boolean("gateway.translate_password_modify", "Make writes of userPassword and Password Modify (RFC 3062) the change or reset of\nunicodePwd that Active Directory wants. Without it both are refused.",
+		func(c *Config) *bool { return &c.Gateway.TranslatePasswords }),
 	prefixes("gateway.proxy_protocol.trusted", "Load balancers that name the client in a PROXY protocol v2 header. From these\naddresses every connection must begin with one; from others none may.",
 		func(c *Config) *Prefixes { return &c.Gateway.ProxyTrusted }),
 
