@@ -272,3 +272,38 @@ func TestG5_TestPassword(t *testing.T) {
 		}
 	}
 }
+
+// TestHangingController: who no longer waits for a controller that hangs gets
+// away, and the next one finds a new connection.
+func TestHangingController(t *testing.T) {
+	for name, bound := range map[string]bool{"search": true, "bind": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t) // with a connection that is bound
+			if !bound {
+				w.connect()
+			}
+			remove := w.ad.Inject(adsim.Fault{Kind: adsim.Hang})
+			t.Cleanup(remove)
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			answer := make(chan error, 1)
+			go func() {
+				_, err := w.peers.AD.User(ctx, w.alice)
+				answer <- err
+			}()
+			select {
+			case err := <-answer:
+				if err == nil || errors.Is(err, ad.ErrNotFound) {
+					t.Errorf("got %v, want an error that says nothing of the account", err)
+				}
+			case <-time.After(10 * time.Second): // the client's own limit is 30 s
+				remove()
+				t.Fatalf("still waiting, and %v came", <-answer)
+			}
+			remove()
+			if _, err := w.peers.AD.User(t.Context(), w.alice); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	}
+}

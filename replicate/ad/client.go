@@ -182,7 +182,9 @@ func (c *Client) search(ctx context.Context, base string, scope int, filter stri
 		if err != nil {
 			return nil, "", err
 		}
+		stop := context.AfterFunc(ctx, func() { c.drop(conn) }) // go-ldap knows no context
 		res, err := conn.Search(req)
+		stop()
 		switch {
 		case err == nil:
 			return res, conn.dc, nil
@@ -212,7 +214,7 @@ func (c *Client) connect(ctx context.Context) (conn *session, fresh bool, err er
 	if err != nil {
 		return nil, false, err
 	}
-	if err := bind(conn.Conn, c.cfg.Account, c.cfg.Password); err != nil {
+	if err := bind(ctx, conn.Conn, c.cfg.Account, c.cfg.Password); err != nil {
 		_ = conn.Close()
 		return nil, false, fmt.Errorf("bind as service account %q: %w", c.cfg.Account, err)
 	}
@@ -243,10 +245,12 @@ func (c *Client) drop(conn *session) {
 // bind lends the secret to go-ldap, whose API wants a string, without making
 // a string of it that could never be wiped. The library copies it into the
 // request it sends and keeps nothing.
-func bind(conn *ldap.Conn, name string, password secret.Bytes) error {
+func bind(ctx context.Context, conn *ldap.Conn, name string, password secret.Bytes) error {
 	b := password.Expose()
 	if len(b) == 0 {
 		return errors.New("no password: a bind would prove nothing (RFC 4513 section 5.1.2)")
 	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
 	return conn.Bind(name, unsafe.String(unsafe.SliceData(b), len(b)))
 }

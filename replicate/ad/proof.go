@@ -43,15 +43,15 @@ func (c *Client) TestPassword(ctx context.Context, dn, dc string, password secre
 	if err := before(); err != nil {
 		return Undecided, "", err
 	}
-	proof, why, err := testPassword(conn.Conn, dn, password)
+	proof, why, err := testPassword(ctx, conn.Conn, dn, password)
 	if proof == Wrong && conn.dc != dc {
 		return Undecided, "wrong password, according to " + conn.dc, nil
 	}
 	return proof, why, err
 }
 
-func testPassword(conn *ldap.Conn, dn string, password secret.Bytes) (Proof, string, error) {
-	err := bind(conn, dn, password)
+func testPassword(ctx context.Context, conn *ldap.Conn, dn string, password secret.Bytes) (Proof, string, error) {
+	err := bind(ctx, conn, dn, password)
 	if err == nil {
 		return Right, "accepted", nil
 	}
