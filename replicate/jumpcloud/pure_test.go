@@ -21,7 +21,7 @@ func TestNew(t *testing.T) {
 		{"console", Config{URL: "https://console.jumpcloud.com", APIKey: key}, "https://console.jumpcloud.com"},
 		{"with api", Config{URL: "https://console.eu.jumpcloud.com/api/", APIKey: key}, "https://console.eu.jumpcloud.com"},
 		{"with v2", Config{URL: "https://console.jumpcloud.com/api/v2", APIKey: key}, "https://console.jumpcloud.com"},
-		{"behind a path", Config{URL: "https://proxy.example/jc/api", APIKey: key}, "https://proxy.example/jc"},
+		{"behind a path", Config{URL: "https://relay.example/jc/api", APIKey: key}, "https://relay.example/jc"},
 		{"clear text", Config{URL: "http://console.jumpcloud.com", APIKey: key}, ""},
 		{"no host", Config{URL: "https:///api", APIKey: key}, ""},
 		{"credentials", Config{URL: "https://a:b@console.jumpcloud.com", APIKey: key}, ""},
