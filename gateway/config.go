@@ -56,6 +56,9 @@ type Config struct {
 	// NoPasswordTranslation refuses userPassword and RFC 3062, instead of
 	// translating them to the unicodePwd that AD wants.
 	NoPasswordTranslation bool
+	// LockoutGuard answers repetitions of refused passwords without the DC and
+	// keeps different ones below the domain's lockout threshold (rule G7).
+	LockoutGuard bool
 	// Metrics counts; required (see NewMetrics).
 	Metrics *Metrics
 	// Log receives events; required.
@@ -95,6 +98,10 @@ type Config struct {
 	CaptureTimeout   time.Duration // waiting for the DC's answer to a password change
 	RecordTimeout    time.Duration // writing an intent or outcome to disk
 	WriteTimeout     time.Duration // a client that does not read
+
+	quiet time.Duration // a session gives its buffers back after this; for tests
+
+	now func() time.Time // of the lockout guard; nil: time.Now
 }
 
 // Defaults of Config.
@@ -116,9 +123,14 @@ const (
 	DefaultCaptureTimeout = 2 * time.Minute
 	DefaultRecordTimeout  = 10 * time.Second
 	DefaultWriteTimeout   = time.Minute
+
+	defaultQuiet = 4 * time.Second
 )
 
 func (c *Config) validate() error {
+	if c.now == nil {
+		c.now = time.Now
+	}
 	for name, missing := range map[string]bool{
 		"TLS": c.TLS == nil, "Domain": c.Domain == nil, "Capture": c.Capture == nil,
 		"Metrics": c.Metrics == nil, "Log": c.Log == nil,
@@ -160,7 +172,7 @@ func (c *Config) validate() error {
 		{&c.UnboundTimeout, DefaultUnboundTimeout},
 		{&c.BindTimeout, DefaultBindTimeout}, {&c.DrainTimeout, DefaultDrainTimeout},
 		{&c.CaptureTimeout, DefaultCaptureTimeout}, {&c.RecordTimeout, DefaultRecordTimeout},
-		{&c.WriteTimeout, DefaultWriteTimeout},
+		{&c.WriteTimeout, DefaultWriteTimeout}, {&c.quiet, defaultQuiet},
 	} {
 		if *d.value < 0 {
 			return errors.New("gateway config: a timeout is negative")

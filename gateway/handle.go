@@ -227,6 +227,10 @@ func (s *session) refuseBind(msg ldapwire.Message, code ldapwire.ResultCode, why
 func (s *session) bindAtDC(msg ldapwire.Message, req ldapwire.BindRequest) error {
 	name := string(req.Name) // the message does not outlive the exchange
 	start := time.Now()
+	attempt, answered, err := s.guardBind(msg, req)
+	if err != nil || answered {
+		return err
+	}
 	answer, err := s.bindExchange(msg)
 	if errors.Is(err, errNotSent) {
 		// The DC had closed an idle connection: nothing was tried yet.
@@ -234,23 +238,27 @@ func (s *session) bindAtDC(msg ldapwire.Message, req ldapwire.BindRequest) error
 		answer, err = s.bindExchange(msg)
 	}
 	if err != nil {
+		attempt.bindFailed(err)
 		s.dropUpstream(false)
 		s.srv.cfg.Metrics.bindVerdict(ldapwire.ResultUnavailable, nil)
 		return s.unreachable(msg, err)
 	}
 	res, err := ldapwire.ParseResult(answer.Body)
 	if err != nil || answer.Op != ldapwire.OpBindResponse {
+		attempt.unsettled(true)
 		s.dropUpstream(false)
 		return &disconnect{ldapwire.ResultUnavailable, "the domain controller's answer to the bind is malformed"}
 	}
+	attempt.settled(res)
 	s.bindAnswered(name, res, time.Since(start))
 	if err := s.out.write(answer.Raw, true); err != nil {
 		return err
 	}
 	if res.Code != ldapwire.ResultSuccess {
 		s.dropUpstream(true) // it may still carry an earlier identity
+		return nil
 	}
-	return nil
+	return s.learnBound(attempt)
 }
 
 func (s *session) bindExchange(msg ldapwire.Message) (ldapwire.Message, error) {

@@ -18,6 +18,7 @@ type Metrics struct {
 	binds              *prometheus.CounterVec
 	bindsAccepted      prometheus.Counter // of binds
 	captures           *prometheus.CounterVec
+	guarded            *prometheus.CounterVec
 
 	// Looking a counter up by label costs more than relaying the message, so
 	// each (op, result) pair is looked up once.
@@ -50,8 +51,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		captures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dirgate_capture_total", Help: "Password changes seen, by kind and outcome (accepted, refused, unknown, not_recorded)."},
 			[]string{"kind", "outcome"}),
+		guarded: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dirgate_gateway_guarded_binds_total", Help: "Binds that the lockout guard answered, by why (repeated, throttled, address_limited)."},
+			[]string{"why"}),
 	}
-	reg.MustRegister(m.connections, m.refusedConnections, m.operations, m.seconds, m.binds, m.captures)
+	reg.MustRegister(m.connections, m.refusedConnections, m.operations, m.seconds, m.binds, m.captures, m.guarded)
 	m.bindsAccepted = m.binds.WithLabelValues(Reason(ldapwire.ResultSuccess, nil))
 	for i := range m.hist {
 		if op := ldapwire.Op(0x60 | i); op.IsRequest() {

@@ -98,6 +98,9 @@ func (s *session) write(w *passwordWrite) error {
 	} else {
 		s.recordOutcome(seq, outcome, reason)
 	}
+	if outcome == identity.OutcomeAccepted {
+		s.srv.guard.passwordChanged(account, w.password)
+	}
 	s.log.Info("password change", "seq", seq, "account", account.GUID.String(), "kind", w.kind, "outcome", outcome, "reason", clip(reason))
 	if err := s.answerWrite(w, answer, err, outcome, start); err != nil || lost == nil {
 		return err
@@ -141,6 +144,9 @@ func (s *session) readCreated(dn string) (account identity.Account, reason strin
 func (s *session) writeUnrecorded(w *passwordWrite, answers <-chan []byte, start time.Time) error {
 	answer, err := s.writeExchange(w, answers)
 	outcome, _ := settle(w.sent(), answer, err)
+	if outcome == identity.OutcomeAccepted {
+		s.srv.guard.passwordChanged(identity.Account{Domain: s.up.domain.Name, DN: w.dn}, w.password)
+	}
 	return s.answerWrite(w, answer, err, outcome, start)
 }
 

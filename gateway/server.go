@@ -23,6 +23,7 @@ type Server struct {
 	handshakes chan struct{} // one slot per handshake in progress
 	nextID     atomic.Uint64
 	turns      *turns
+	guard      *guard // nil: off
 	pool       pool
 
 	mu        sync.Mutex
@@ -49,6 +50,9 @@ func New(cfg Config) (*Server, error) {
 		sessions:   make(map[*session]struct{}),
 		clients:    make(map[string]int),
 		done:       make(chan struct{}),
+	}
+	if cfg.LockoutGuard {
+		s.guard = newGuard(cfg.now)
 	}
 	return s, nil
 }

@@ -1,0 +1,400 @@
+package gateway
+
+import (
+	"container/list"
+	"crypto/rand"
+	"sync"
+	"time"
+
+	"github.com/dirgate/dirgate/gateway/ldapwire"
+)
+
+// guard keeps the binds that pass through the gateway from locking accounts
+// (rule G7). It remembers, in memory only, which passwords a DC refused for
+// which account, and answers a repetition with the DC's own answer. Different
+// wrong passwords are let through only while the account cannot be locked by
+// them; after that only the password that was last accepted passes.
+//
+// AD counts a refused password against an account until a bind succeeds, or
+// until none was refused for the length of lockOutObservationWindow (MS-ADTS
+// 3.1.1.5.17, MS-SAMR 3.1.1.8.9: the time runs from the last refusal, not from
+// the first). guard counts in the same way, and counts a password while it is
+// on its way, so that many at once do not get past it.
+//
+// A name that was never bound with success stands for itself: its logon forms
+// (sam, DOMAIN\sam, sam@domain) share one count, its DN has another. With the
+// first success the DC says whose name it is, and all forms of that account's
+// name share one. Passwords that others try elsewhere are not seen, nor are the
+// thresholds of fine-grained password policies, which users cannot read.
+type guard struct {
+	now func() time.Time
+	key [32]byte // of all fingerprints; dies with the process
+
+	mu        sync.Mutex
+	salt      uint64                   // of the newest subject; guarded by mu
+	names     map[string]*subject      // by name or GUID, see nameKey; guarded by mu
+	recent    *list.List               // of *subject, most recent first; guarded by mu
+	policies  map[string]lockoutPolicy // by domain; guarded by mu
+	addresses addressLimits            // guarded by mu
+}
+
+// Bounds of what guard remembers.
+const (
+	maxSubjects = 65_536
+	maxWrong    = 32 // refused passwords of an account
+	maxNames    = 32 // names of an account
+	maxText     = 1024
+)
+
+// shortestMemory is how long a refused password is remembered at least. It is
+// longer when the domain counts for longer: tried again after that, it is the
+// first of a new count.
+const shortestMemory = 30 * time.Minute
+
+// freshness is how long after a success the same password may be tried by any
+// number of sessions at once. Later one goes ahead, since the password may have
+// been changed meanwhile.
+const freshness = 2 * time.Second
+
+// subject is an account, or a name whose account is not known.
+type subject struct {
+	salt    uint64 // makes equal passwords of two subjects unlike
+	keys    []string
+	element *list.Element
+	known   bool      // the DC said whose names these are
+	asked   time.Time // when it was last asked
+
+	good    fingerprint // last one that the DC took for right; zero: none
+	proven  time.Time   // when it last did
+	wrong   []refused
+	trying  []*attempt
+	fails   int       // as AD counts them
+	last    time.Time // when the last of them came
+	warned  bool      // that new passwords are held back
+	changed chan struct{}
+}
+
+// refused is a password that the DC did not accept.
+type refused struct {
+	print  fingerprint
+	answer guardAnswer
+	at     time.Time
+	// open: the DC did not answer, so nothing can be told from it, except that
+	// the attempt may have been counted.
+	open bool
+}
+
+// guardAnswer is what the client is told.
+type guardAnswer struct {
+	code ldapwire.ResultCode
+	text string
+}
+
+// attempt is a password on its way to the DC. It must be settled.
+type attempt struct {
+	guard   *guard
+	subject *subject
+	domain  string
+	name    string // its key
+	address string
+	mark    mark
+	print   fingerprint
+	known   bool // the last accepted password: not counted until it is refused
+}
+
+// admission is what guard says about a bind: exactly one of its fields is set.
+type admission struct {
+	try    *attempt
+	answer *guardAnswer
+	held   string          // with answer: why the DC is not asked
+	first  bool            // with answer: since the count began
+	wait   <-chan struct{} // ask again when it is closed
+}
+
+// Reasons of admission.held, also label values.
+const (
+	heldRepeated  = "repeated"        // the DC refused this password before
+	heldThrottled = "throttled"       // another new password could lock the account
+	heldAddress   = "address_limited" // too many failures from this client address
+)
+
+func newGuard(now func() time.Time) *guard {
+	g := &guard{
+		now: now, names: make(map[string]*subject), recent: list.New(),
+		policies: make(map[string]lockoutPolicy), addresses: newAddressLimits(),
+	}
+	_, _ = rand.Read(g.key[:]) // cannot fail since Go 1.24
+	return g
+}
+
+// admit decides about a bind with a name and a password, given as its mark.
+func (g *guard) admit(domain, name, address string, m mark) admission {
+	key := nameKey(domain, name)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now, policy := g.now(), g.policy(domain)
+	s := g.subjectOf(key)
+	s.forget(now, policy)
+	a := &attempt{guard: g, subject: s, domain: domain, name: key, address: address, mark: m, print: g.fingerprint(s.salt, m)}
+	a.known = !s.good.isZero() && s.good.equal(a.print)
+	before := s.find(a.print)
+	switch {
+	case before != nil && !before.open:
+		answer := before.answer
+		return admission{answer: &answer, held: heldRepeated}
+	case a.known && now.Sub(s.proven) < freshness:
+		return s.start(a)
+	case s.isTrying(a.print):
+		return s.waitForChange() // what the DC says to one is true of both
+	case a.known:
+		return s.start(a)
+	case !g.addresses.allow(address, now):
+		return admission{answer: &guardAnswer{ldapwire.ResultBusy, "too many failed binds from this address; try again later"}, held: heldAddress}
+	case policy.threshold == 0 || before != nil: // one without an answer was counted then
+		return s.start(a)
+	}
+	budget, onTheWay := s.budget(policy), s.newOnes()
+	switch {
+	case s.fails+onTheWay < budget:
+		return s.start(a)
+	case onTheWay > 0:
+		return s.waitForChange()
+	}
+	first := !s.warned
+	s.warned = true
+	return admission{answer: &guardAnswer{ldapwire.ResultInvalidCredentials, acceptSecurityContext52e}, held: heldThrottled, first: first}
+}
+
+// budget is how many refusals an account may collect from new passwords. The
+// last accepted password always passes; it may have become wrong meanwhile, and
+// that refusal is kept back for it.
+func (s *subject) budget(p lockoutPolicy) int {
+	budget := p.threshold - 1
+	if !s.good.isZero() {
+		budget--
+	}
+	return max(budget, 1)
+}
+
+func (s *subject) start(a *attempt) admission {
+	s.trying = append(s.trying, a)
+	return admission{try: a}
+}
+
+func (s *subject) waitForChange() admission {
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return admission{wait: s.changed}
+}
+
+func (s *subject) isTrying(print fingerprint) bool {
+	for _, a := range s.trying {
+		if a.print.equal(print) {
+			return true
+		}
+	}
+	return false
+}
+
+// newOnes counts the attempts on their way that may become refusals.
+func (s *subject) newOnes() int {
+	n := 0
+	for _, a := range s.trying {
+		if !a.known {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *subject) find(print fingerprint) *refused {
+	for i := range s.wrong {
+		if s.wrong[i].print.equal(print) {
+			return &s.wrong[i]
+		}
+	}
+	return nil
+}
+
+// forget drops what time has made void.
+func (s *subject) forget(now time.Time, p lockoutPolicy) {
+	if now.Sub(s.last) > p.window+time.Second {
+		s.fails, s.warned = 0, false
+	}
+	memory := max(p.window, shortestMemory) + time.Minute
+	kept := s.wrong[:0]
+	for _, w := range s.wrong {
+		if now.Sub(w.at) < memory {
+			kept = append(kept, w)
+		}
+	}
+	clear(s.wrong[len(kept):])
+	s.wrong = kept
+}
+
+// remove forgets one refused password.
+func (s *subject) remove(print fingerprint) {
+	for i := range s.wrong {
+		if s.wrong[i].print.equal(print) {
+			s.wrong = append(s.wrong[:i], s.wrong[i+1:]...)
+			return
+		}
+	}
+}
+
+func (s *subject) remember(w refused) {
+	s.remove(w.print)
+	if len(s.wrong) >= maxWrong {
+		s.wrong = append(s.wrong[:0], s.wrong[1:]...)
+	}
+	s.wrong = append(s.wrong, w)
+}
+
+// settled is called with the DC's answer to an attempt.
+func (a *attempt) settled(res ldapwire.Result) {
+	if a == nil {
+		return
+	}
+	verdict, reason := Reason(res.Code, res.Diagnostic)
+	a.finish(func(s *subject, now time.Time) {
+		switch {
+		case verdict == "accepted":
+			a.accepted(s, now)
+		case res.Code != ldapwire.ResultInvalidCredentials:
+			// Nothing is said about the password.
+		case reason == "bad_credentials" || reason == "unknown":
+			a.refused(s, now, guardAnswer{res.Code, clipText(res.Diagnostic)})
+		case reason == "no_such_user":
+			// There is no account to lock; it may be created in a minute.
+			a.guard.addresses.take(a.address, now)
+		case reason == "locked_out":
+			// AD says that to any password, and does not count it.
+		default:
+			// Expired, disabled and the like are said to the right password
+			// only. AD's count stays.
+			s.good, s.proven = a.print, now
+			s.remove(a.print)
+		}
+	})
+}
+
+// unsettled is called when there is no answer; err is that of the exchange.
+func (a *attempt) unsettled(sent bool) {
+	if a == nil {
+		return
+	}
+	a.finish(func(s *subject, now time.Time) {
+		if !sent || a.known {
+			return
+		}
+		if s.find(a.print) == nil {
+			s.fails++ // the DC may have counted it; its repetitions are not counted again
+		}
+		s.last = now
+		s.remember(refused{print: a.print, at: now, open: true})
+	})
+}
+
+func (a *attempt) finish(apply func(*subject, time.Time)) {
+	g, s := a.guard, a.subject
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, other := range s.trying {
+		if other == a {
+			s.trying = append(s.trying[:i], s.trying[i+1:]...)
+			break
+		}
+	}
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+	if now := g.names[a.name]; now != nil && now != s {
+		// Meanwhile the name turned out to be one of another subject.
+		s, a.subject, a.print = now, now, g.fingerprint(now.salt, a.mark)
+	}
+	apply(s, g.now())
+}
+
+func (a *attempt) accepted(s *subject, now time.Time) {
+	if !s.good.isZero() && !s.good.equal(a.print) {
+		s.wrong = nil // another password than before: what was wrong may be right
+	}
+	s.good, s.proven = a.print, now
+	s.fails, s.warned = 0, false // as the DC does
+	s.remove(a.print)
+}
+
+func (a *attempt) refused(s *subject, now time.Time, answer guardAnswer) {
+	policy := a.guard.policy(a.domain)
+	s.forget(now, policy)
+	if s.good.equal(a.print) {
+		// The password was changed: what was wrong may be right.
+		s.good, s.wrong = fingerprint{}, nil
+	}
+	s.fails++
+	s.last = now
+	s.remember(refused{print: a.print, answer: answer, at: now})
+	a.guard.addresses.take(a.address, now)
+}
+
+// subjectOf finds or makes the subject of a name; the caller holds mu.
+func (g *guard) subjectOf(key string) *subject {
+	if s := g.names[key]; s != nil {
+		g.recent.MoveToFront(s.element)
+		return s
+	}
+	g.salt++
+	s := &subject{salt: g.salt}
+	s.element = g.recent.PushFront(s)
+	g.give(s, key)
+	if g.recent.Len() > maxSubjects {
+		g.drop(g.recent.Back().Value.(*subject))
+	}
+	return s
+}
+
+// give makes key a name of s; the caller holds mu.
+func (g *guard) give(s *subject, key string) {
+	switch before := g.names[key]; {
+	case before == s:
+		return
+	case before != nil:
+		before.lose(key)
+		if len(before.keys) == 0 {
+			g.drop(before)
+		}
+	}
+	if len(s.keys) >= maxNames {
+		delete(g.names, s.keys[0])
+		s.keys = append(s.keys[:0], s.keys[1:]...)
+	}
+	s.keys = append(s.keys, key)
+	g.names[key] = s
+}
+
+func (s *subject) lose(key string) {
+	for i, k := range s.keys {
+		if k == key {
+			s.keys = append(s.keys[:i], s.keys[i+1:]...)
+			return
+		}
+	}
+}
+
+// drop forgets a subject; the caller holds mu.
+func (g *guard) drop(s *subject) {
+	for _, k := range s.keys {
+		delete(g.names, k)
+	}
+	s.keys = nil
+	g.recent.Remove(s.element)
+}
+
+func clipText(diagnostic []byte) string {
+	if len(diagnostic) > maxText {
+		return acceptSecurityContext52e
+	}
+	return string(diagnostic)
+}

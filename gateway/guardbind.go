@@ -1,0 +1,172 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/dirgate/dirgate/gateway/ldapwire"
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/dirgate/dirgate/store/secret"
+)
+
+// guardBind asks the lockout guard about a bind. The attempt, if there is one,
+// must be settled with the DC's answer; when it is nil and the bind was not
+// answered, there is nothing to guard.
+func (s *session) guardBind(msg ldapwire.Message, req ldapwire.BindRequest) (a *attempt, answered bool, err error) {
+	g, domain := s.srv.guard, s.srv.cfg.Domain()
+	if g == nil || domain == nil || len(req.Name) == 0 {
+		return nil, false, nil
+	}
+	password := req.Password(msg.Body)
+	m := g.markOf(password)
+	password.Wipe()
+	name := string(req.Name)
+	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.BindTimeout)
+	defer cancel()
+	for {
+		d := g.admit(domain.Name, name, s.address, m)
+		switch {
+		case d.try != nil:
+			return d.try, false, nil
+		case d.answer != nil:
+			return nil, true, s.answerGuarded(msg, d)
+		}
+		select {
+		case <-d.wait:
+		case <-ctx.Done():
+			if s.ctx.Err() != nil {
+				return nil, true, s.ctx.Err()
+			}
+			return nil, true, s.refuseBind(msg, ldapwire.ResultBusy, "other binds with this name are not answered yet; try again later")
+		}
+	}
+}
+
+// answerGuarded answers a bind that the DC is not asked about. The session is
+// anonymous after it, as after any other that failed.
+func (s *session) answerGuarded(msg ldapwire.Message, d admission) error {
+	s.dropUpstream(true)
+	s.srv.cfg.Metrics.guarded.WithLabelValues(d.held).Inc()
+	if d.held == heldRepeated {
+		s.srv.cfg.Metrics.bindVerdict(d.answer.code, []byte(d.answer.text))
+	} else {
+		s.srv.cfg.Metrics.binds.WithLabelValues("refused", "throttled").Inc()
+	}
+	if d.first {
+		s.log.Warn("new passwords for this name are held back: another failure could lock the account", "address", s.address)
+	}
+	return s.answerLocally(msg, d.answer.code, d.answer.text)
+}
+
+// bindFailed settles an attempt without an answer.
+func (a *attempt) bindFailed(err error) { a.unsettled(errors.Is(err, errUnanswered)) }
+
+// learnBound asks the DC who the name of a successful bind is, once for each
+// name, so that the forms of its name share one count. The client has its
+// answer by then; its next request waits until this is done.
+func (s *session) learnBound(a *attempt) error {
+	if !a.wantsAccount() {
+		return nil
+	}
+	b, err := s.readBound()
+	if errors.Is(err, errNotSent) || errors.Is(err, errUnanswered) {
+		return s.upstreamGone(err)
+	}
+	if err != nil {
+		s.details("bound account not known", "err", err)
+		return nil
+	}
+	a.learn(b)
+	return nil
+}
+
+// wantsAccount reports whether the DC should be asked whose name it was. Of
+// sessions that bind at once, one asks.
+func (a *attempt) wantsAccount() bool {
+	if a == nil {
+		return false
+	}
+	g := a.guard
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.now()
+	s := a.subject
+	stale := now.Sub(g.policies[a.domain].read) >= policyAge
+	if (s.known && !stale) || (!s.asked.IsZero() && now.Sub(s.asked) < policyAge) {
+		return false
+	}
+	s.asked = now
+	return true
+}
+
+// learn puts all names of an account together.
+func (a *attempt) learn(b boundAccount) {
+	g := a.guard
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !b.policy.read.IsZero() {
+		g.policies[a.domain] = b.policy
+	}
+	s := g.accountOf(b.account, a.name)
+	names := []string{a.name, accountKey(b.account), nameKey(a.domain, "<SID="+strings.ToLower(b.sid)+">")}
+	for _, name := range []string{b.account.DN, b.upn, b.canonical} {
+		if name != "" {
+			names = append(names, nameKey(a.domain, name))
+		}
+	}
+	if b.account.SAM != "" {
+		names = append(names, nameKey(a.domain, `x\`+b.account.SAM))
+	}
+	for _, name := range names {
+		g.give(s, name)
+	}
+	if s != a.subject { // of two subjects the account's goes on
+		a.subject, a.print = s, g.fingerprint(s.salt, a.mark)
+		a.accepted(s, g.now())
+	}
+}
+
+// accountOf is the subject of an account, or that of a name which becomes it;
+// the caller holds mu.
+func (g *guard) accountOf(account identity.Account, name string) *subject {
+	s := g.names[accountKey(account)]
+	if s == nil {
+		s = g.subjectOf(name)
+		if s.known { // of another account, which had this name before
+			s.lose(name)
+			delete(g.names, name)
+			s = g.subjectOf(name)
+		}
+	}
+	s.known = true
+	return s
+}
+
+func accountKey(a identity.Account) string { return a.Domain + "\x00" + guidForm(a.GUID) }
+
+// passwordChanged is called when a DC accepted a new password: it is the right
+// one from now on, and what was wrong may be right. AD's count stays. Of the
+// account its DN is enough.
+func (g *guard) passwordChanged(account identity.Account, password secret.Bytes) {
+	if g == nil {
+		return
+	}
+	m := g.markOf(password)
+	names := []string{nameKey(account.Domain, account.DN)}
+	if account.SAM != "" {
+		names = append(names, nameKey(account.Domain, `x\`+account.SAM))
+	}
+	if !account.GUID.IsZero() {
+		names = append(names, accountKey(account))
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, name := range names {
+		if s := g.names[name]; s != nil {
+			s.wrong = nil
+			s.good, s.proven = g.fingerprint(s.salt, m), time.Time{}
+		}
+	}
+}

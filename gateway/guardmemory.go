@@ -1,0 +1,142 @@
+package gateway
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"github.com/dirgate/dirgate/store/secret"
+)
+
+// mark stands for a password while its bind runs, so that the password itself
+// need not be kept.
+type mark [sha256.Size]byte
+
+// fingerprint stands for a password of one subject. It proves nothing to whom
+// does not have the process's key, and is compared in constant time.
+type fingerprint [sha256.Size]byte
+
+func (f fingerprint) isZero() bool { return f == fingerprint{} }
+
+func (f fingerprint) equal(other fingerprint) bool {
+	return subtle.ConstantTimeCompare(f[:], other[:]) == 1
+}
+
+// markOf is the HMAC of a password.
+func (g *guard) markOf(password secret.Bytes) (m mark) {
+	mac := hmac.New(sha256.New, g.key[:])
+	_, _ = mac.Write(password.Expose())
+	mac.Sum(m[:0])
+	return m
+}
+
+// fingerprint is the HMAC of a mark, apart for each subject.
+func (g *guard) fingerprint(salt uint64, m mark) (f fingerprint) {
+	mac := hmac.New(sha256.New, g.key[:])
+	_, _ = mac.Write([]byte("subject\x00"))
+	_, _ = mac.Write(binary.BigEndian.AppendUint64(nil, salt))
+	_, _ = mac.Write(m[:])
+	mac.Sum(f[:0])
+	return f
+}
+
+// lockoutPolicy is what locks the accounts of a domain.
+type lockoutPolicy struct {
+	threshold int           // refusals that lock an account; 0: none do
+	window    time.Duration // without a refusal, after which the count starts anew
+	read      time.Time     // zero: assumed
+}
+
+// assumedPolicy holds until a domain's own is known. Many domains allow more.
+var assumedPolicy = lockoutPolicy{threshold: 5, window: 30 * time.Minute}
+
+// policyAge is when a domain's policy is read anew.
+const policyAge = time.Hour
+
+// policy is what is known about a domain; the caller holds mu.
+func (g *guard) policy(domain string) lockoutPolicy {
+	if p, ok := g.policies[domain]; ok {
+		return p
+	}
+	return assumedPolicy
+}
+
+// addressLimits is a token bucket for each client address: a bind that the DC
+// refuses takes a token. The caller synchronises.
+type addressLimits struct {
+	buckets map[netip.Prefix]bucket
+}
+
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+// A front end may bring the users of a whole company from one address, so the
+// limit is generous; it is there to slow down who tries one password on all
+// accounts.
+const (
+	failuresPerSecond = 10
+	failuresAtOnce    = 300
+	maxAddresses      = 65_536
+)
+
+func newAddressLimits() addressLimits {
+	return addressLimits{buckets: make(map[netip.Prefix]bucket)}
+}
+
+// prefixOf is the client's network: one host usually has a whole IPv6 /64.
+func prefixOf(address string) netip.Prefix {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	ip = ip.Unmap().WithZone("")
+	bits := ip.BitLen()
+	if ip.Is6() {
+		bits = 64
+	}
+	prefix, _ := ip.Prefix(bits)
+	return prefix
+}
+
+func (l addressLimits) level(prefix netip.Prefix, now time.Time) float64 {
+	b, ok := l.buckets[prefix]
+	if !ok {
+		return failuresAtOnce
+	}
+	return min(failuresAtOnce, b.tokens+now.Sub(b.at).Seconds()*failuresPerSecond)
+}
+
+// allow reports whether the address may fail once more.
+func (l addressLimits) allow(address string, now time.Time) bool {
+	return l.level(prefixOf(address), now) >= 1
+}
+
+// take takes a token, below zero too: binds that ran at once are paid later.
+func (l addressLimits) take(address string, now time.Time) {
+	prefix := prefixOf(address)
+	level := max(l.level(prefix, now)-1, -failuresAtOnce)
+	if _, ok := l.buckets[prefix]; !ok && len(l.buckets) >= maxAddresses {
+		l.sweep(now)
+	}
+	l.buckets[prefix] = bucket{tokens: level, at: now}
+}
+
+// sweep makes room: full buckets go, and if there are none, any half.
+func (l addressLimits) sweep(now time.Time) {
+	for prefix := range l.buckets {
+		if l.level(prefix, now) >= failuresAtOnce {
+			delete(l.buckets, prefix)
+		}
+	}
+	for prefix := range l.buckets {
+		if len(l.buckets) <= maxAddresses/2 {
+			return
+		}
+		delete(l.buckets, prefix)
+	}
+}
