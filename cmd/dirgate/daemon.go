@@ -119,6 +119,7 @@ func (d *daemon) newGateway(registry *prometheus.Registry) (err error) {
 		MaxMessage: int(d.cfg.Gateway.MaxMessage), MaxConnections: d.cfg.Gateway.MaxConnections,
 		AllowPlaintextBind: d.cfg.Gateway.AllowPlaintextBind, MaxPerAddress: d.cfg.Gateway.MaxConnectionsPerIP, TrustedProxies: d.cfg.Gateway.ProxyTrusted.List(),
 		IdleTimeout: time.Duration(d.cfg.Gateway.IdleTimeout), NoPasswordTranslation: !d.cfg.Gateway.TranslatePasswords,
+		LockoutGuard: d.cfg.Gateway.LockoutGuard,
 	})
 	if err != nil {
 		return err

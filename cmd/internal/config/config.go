@@ -60,6 +60,7 @@ type Gateway struct {
 
 	AllowPlaintextBind  bool     // on LDAP, without StartTLS
 	TranslatePasswords  bool     // userPassword and RFC 3062 to unicodePwd
+	LockoutGuard        bool     // keep binds from locking accounts
 	MaxConnectionsPerIP int      // the same for one client address; 0: half of MaxConnections
 	ProxyTrusted        Prefixes // who may name the client in a PROXY header
 }
@@ -108,6 +109,7 @@ func Default() Config {
 			MaxConnections: 10_000,
 
 			TranslatePasswords: true,
+			LockoutGuard:       true,
 		},
 		Metrics:   Metrics{Listen: "127.0.0.1:9636"},
 		Admin:     Admin{Socket: "/run/dirgate/admin.sock"},

@@ -36,7 +36,7 @@ tls:
   key_file: '/srv/tls/a.key'
   min_version: 1.3      # a float to YAML, a text to us
 gateway: {ldaps: "[::1]:1636", max_message: 256KiB, idle_timeout: 90s, max_connections: 7, max_connections_per_ip: 3,
-  ldap: "127.0.0.1:1389", allow_plaintext_bind: true, translate_password_modify: false,
+  ldap: "127.0.0.1:1389", allow_plaintext_bind: true, translate_password_modify: false, lockout_guard: false,
   proxy_protocol: {trusted: [10.0.0.0/8, 192.0.2.1, "fd00::/8"]}}
 metrics:
   listen: 127.0.0.1:0

@@ -61,6 +61,8 @@ var keys = []key{
 		func(c *Config) *int { return &c.Gateway.MaxConnectionsPerIP }, 0, 1_000_000),
 	boolean("gateway.translate_password_modify", "Make writes of userPassword and Password Modify (RFC 3062) the change or reset of\nunicodePwd that Active Directory wants. Without it both are refused.",
 		func(c *Config) *bool { return &c.Gateway.TranslatePasswords }),
+	boolean("gateway.lockout_guard", "Answer repetitions of a refused password without the domain controller, and hold new\nones back when another failure could lock the account. The last accepted one passes.",
+		func(c *Config) *bool { return &c.Gateway.LockoutGuard }),
 	prefixes("gateway.proxy_protocol.trusted", "Load balancers that name the client in a PROXY protocol v2 header. From these\naddresses every connection must begin with one; from others none may.",
 		func(c *Config) *Prefixes { return &c.Gateway.ProxyTrusted }),
 
