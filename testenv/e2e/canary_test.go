@@ -133,8 +133,9 @@ func canary(t *testing.T, w *world) {
 	if err := c.Modify(req); err == nil {
 		t.Fatal("a malformed unicodePwd was accepted")
 	}
+	others := w.otherForms(c, accepted)
 	w.cloud.SetPolicy(jcsim.PasswordPolicy{EnableMinLength: true, MinLength: 60})
-	if err := w.change(accepted, dead); err != nil {
+	if err := w.change(others[0], dead); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, soon, "the change is a dead letter", func() bool { return len(w.changes("--status", "dead")) == 1 })
@@ -151,6 +152,7 @@ func canary(t *testing.T, w *world) {
 	metrics := w.metrics()
 	secrets := []string{before, accepted, refused, wrong, dead, pending, reset, servicePassword,
 		string(w.cloud.APIKey().Expose()), string(w.adminPassword.Expose())}
+	secrets = append(secrets, others...)
 	w.searchAll(metrics, secrets)
 	_ = w.stop(syscall.SIGKILL)
 	w.searchAll(metrics, secrets)
