@@ -127,9 +127,8 @@ func newGuard(now func() time.Time) *guard {
 	return g
 }
 
-// admit decides about a bind with a name and a password, given as its mark.
-func (g *guard) admit(domain, name, address string, m mark) admission {
-	key := nameKey(domain, name)
+// admit decides about a password, given as its mark, for the key of a name.
+func (g *guard) admit(domain, key, address string, m mark) admission {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now, policy := g.now(), g.policy(domain)

@@ -91,6 +91,19 @@ func TestG7_RealDomainController(t *testing.T) {
 	notLocked(4)
 	accepted("Start.Pass1")
 
+	// A wrong old password in a change, tried by somebody else.
+	dc.AddUser(t, "mallory", []byte("Start.Pass1"))
+	mallory := r.dial()
+	if res := mallory.tryBind(1, "mallory@"+dc.Domain, "Start.Pass1"); res.Code != ldapwire.ResultSuccess {
+		t.Fatal(res.Code)
+	}
+	for i := range int32(100) {
+		mallory.send(changeRequest(t, 2+i, dn, fmt.Sprintf("Guess.Pass%d", 100+i/10), "Evil.Word9"))
+		mallory.wantResult(ldapwire.OpModifyResponse, 2+i, ldapwire.ResultConstraintViolation)
+	}
+	notLocked(4)
+	accepted("Start.Pass1")
+
 	// A change through the gateway: what was right is wrong now.
 	changeOwnPassword(t, r, dn, "Start.Pass1", "Other.Word2")
 	refused("Start.Pass1", 300)
@@ -107,23 +120,28 @@ func TestG7_RealDomainController(t *testing.T) {
 	notLocked(0)
 }
 
-// changeOwnPassword changes a user's own password through the gateway.
-func changeOwnPassword(t *testing.T, r *rig, dn, from, to string) {
+// changeRequest is the change of a password whose old value is known.
+func changeRequest(t *testing.T, id int32, dn, from, to string) []byte {
 	t.Helper()
-	quoted := func(password string) []byte {
-		b, err := ldapwire.AppendUnicodePwd(nil, []byte(password))
+	var mods []ldapwire.Mod
+	for op, password := range map[ldapwire.ModOp]string{ldapwire.ModDelete: from, ldapwire.ModAdd: to} {
+		value, err := ldapwire.AppendUnicodePwd(nil, []byte(password))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return b
+		mods = append(mods, ldapwire.Mod{Op: op, Type: "unicodePwd", Values: [][]byte{value}})
 	}
+	return ldapwire.AppendModifyRequest(nil, id, dn, mods...)
+}
+
+// changeOwnPassword changes a user's own password through the gateway.
+func changeOwnPassword(t *testing.T, r *rig, dn, from, to string) {
+	t.Helper()
 	c := r.dial()
 	defer c.conn.Close()
 	if res := c.tryBind(1, dn, from); res.Code != ldapwire.ResultSuccess {
 		t.Fatalf("bind: %s %q", res.Code, res.Diagnostic)
 	}
-	c.send(ldapwire.AppendModifyRequest(nil, 2, dn,
-		ldapwire.Mod{Op: ldapwire.ModDelete, Type: "unicodePwd", Values: [][]byte{quoted(from)}},
-		ldapwire.Mod{Op: ldapwire.ModAdd, Type: "unicodePwd", Values: [][]byte{quoted(to)}}))
+	c.send(changeRequest(t, 2, dn, from, to))
 	c.wantResult(ldapwire.OpModifyResponse, 2, ldapwire.ResultSuccess)
 }

@@ -41,7 +41,7 @@ func (r *guardRig) mark(password string) mark {
 }
 
 func (r *guardRig) admit(name, password string) admission {
-	return r.g.admit(guardDomain, name, "192.0.2.1", r.mark(password))
+	return r.g.admit(guardDomain, nameKey(guardDomain, name), "192.0.2.1", r.mark(password))
 }
 
 func diagnostic(subCode string) []byte {
@@ -379,7 +379,7 @@ func TestG7_AddressLimit(t *testing.T) {
 	}
 	r.want("bob", "Spring2026", heldAddress)
 	r.want("alice", "right", "ok") // known
-	if d := r.g.admit(guardDomain, "bob", "192.0.2.2", r.mark("x")); d.try == nil {
+	if d := r.g.admit(guardDomain, nameKey(guardDomain, "bob"), "192.0.2.2", r.mark("x")); d.try == nil {
 		t.Error("another address is held back too")
 	}
 	r.later(time.Second)

@@ -22,11 +22,11 @@ func (s *session) guardBind(msg ldapwire.Message, req ldapwire.BindRequest) (a *
 	password := req.Password(msg.Body)
 	m := g.markOf(password)
 	password.Wipe()
-	name := string(req.Name)
+	key := nameKey(domain.Name, string(req.Name))
 	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.BindTimeout)
 	defer cancel()
 	for {
-		d := g.admit(domain.Name, name, s.address, m)
+		d := g.admit(domain.Name, key, s.address, m)
 		switch {
 		case d.try != nil:
 			return d.try, false, nil

@@ -184,16 +184,7 @@ func TestG7_CapturedChange(t *testing.T) {
 	c := r.dial()
 	c.tryBind(1, "alice", "Secret-2")
 	c.tryBind(2, "alice", "Secret-1")
-	quoted := func(password string) []byte {
-		b, err := ldapwire.AppendUnicodePwd(nil, []byte(password))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	c.send(ldapwire.AppendModifyRequest(nil, 3, aliceDN,
-		ldapwire.Mod{Op: ldapwire.ModDelete, Type: "unicodePwd", Values: [][]byte{quoted("Secret-1")}},
-		ldapwire.Mod{Op: ldapwire.ModAdd, Type: "unicodePwd", Values: [][]byte{quoted("Secret-2")}}))
+	c.send(changeRequest(t, 3, aliceDN, "Secret-1", "Secret-2"))
 	c.wantResult(ldapwire.OpModifyResponse, 3, ldapwire.ResultSuccess)
 	changed := "Secret-2"
 	dc.password.Store(&changed)
@@ -208,6 +199,60 @@ func TestG7_CapturedChange(t *testing.T) {
 	}
 	if res := c.tryBind(5, "alice", "Secret-2"); res.Code != ldapwire.ResultSuccess {
 		t.Errorf("the new password: %s %s", res.Code, res.Diagnostic)
+	}
+}
+
+// TestG7_WrongOldPassword: a wrong old password in a change counts as one in a
+// bind does, for whomever it is tried.
+func TestG7_WrongOldPassword(t *testing.T) {
+	dc := newGuardedDC("Secret-1")
+	var changes atomic.Int32
+	r, _ := newRig(t, func(p *peer) {
+		for {
+			msg, err := p.read()
+			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
+				return
+			}
+			frame := dc.answer(msg)
+			if old, ok := oldPassword(msg.Raw); ok {
+				changes.Add(1)
+				if string(old.Expose()) != *dc.password.Load() {
+					frame = ldapwire.AppendResult(nil, msg.ID, ldapwire.OpModifyResponse, ldapwire.ResultConstraintViolation, "",
+						"00000056: AtrErr: DSID-03191083, #1:\n\t0: 00000056: DSID-03191083, problem 1005 (CONSTRAINT_ATT_TYPE)")
+				}
+			}
+			p.send(frame)
+		}
+	}, guarded)
+	c := r.dial()
+	c.tryBind(1, "alice", "Secret-1") // the domain locks after 3
+	change := func(id int32, old string) ldapwire.Result {
+		t.Helper()
+		c.send(changeRequest(t, id, aliceDN, old, "Secret-2"))
+		msg := c.want(ldapwire.OpModifyResponse)
+		res, err := ldapwire.ParseResult(msg.Body)
+		if err != nil || msg.ID != id {
+			t.Fatalf("got message %d (%v), want the answer to %d", msg.ID, err, id)
+		}
+		return res
+	}
+	for i := range int32(20) {
+		if res := change(10+i, "wrong"); res.Code != ldapwire.ResultConstraintViolation {
+			t.Fatal(res.Code)
+		}
+	}
+	if res := change(30, "wrong too"); res.Code != ldapwire.ResultConstraintViolation {
+		t.Error(res.Code)
+	}
+	if n := changes.Load(); n != 1 || r.recorder.count() != 1 {
+		t.Errorf("the DC saw %d changes, and %d were recorded, want 1: another could lock the account", n, r.recorder.count())
+	}
+	binds := dc.binds.Load()
+	if res := r.dial().tryBind(1, "alice", "wrong"); res.Code != ldapwire.ResultInvalidCredentials || dc.binds.Load() != binds {
+		t.Errorf("a bind with it: %s, %d more at the DC", res.Code, dc.binds.Load()-binds)
+	}
+	if res := change(31, "Secret-1"); res.Code != ldapwire.ResultSuccess {
+		t.Errorf("the right old password: %s %s", res.Code, res.Diagnostic)
 	}
 }
 

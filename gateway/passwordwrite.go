@@ -75,18 +75,24 @@ func (s *session) write(w *passwordWrite) error {
 		return s.notPrepared(w, err)
 	}
 	defer done()
+	attempt, err := s.guardChange(w, target.account)
+	if err != nil {
+		return s.notPrepared(w, err)
+	}
 	seq, err := s.recordIntent(identity.Change{
 		Kind: w.kind, Direction: identity.Import, Actor: clip(s.name),
 		Account:    target.account,
 		PwdLastSet: target.pwdLastSet, MustChange: w.mustChange, DC: s.up.name,
 	}, w.password)
 	if err != nil {
+		attempt.unsettled(false)
 		s.flight.remove(w.msg.ID)
 		s.log.Error("password change not recorded, so not sent: check the disk of data_dir", "err", err)
 		s.srv.cfg.Metrics.captures.WithLabelValues(string(w.kind), "not_recorded").Inc()
 		return s.answerLocally(w.msg, ldapwire.ResultUnavailable, "dirgate could not record the change, so it was not sent to the domain controller")
 	}
 	answer, err := s.writeExchange(w, answers)
+	attempt.changeSettled(answer, err)
 	outcome, reason := settle(w.sent(), answer, err)
 	account, created, lost := target.account, false, error(nil)
 	if outcome == identity.OutcomeAccepted && w.kind == identity.PasswordAdd {
