@@ -35,8 +35,13 @@ type Dialer interface {
 // Domain is one registered AD domain as the gateway needs it.
 type Domain struct {
 	Name    string // DNS name, lower case
+	NetBIOS string // empty: not known
+	BaseDN  string // of its entries; empty: made of Name
 	DCs     Dialer
 	Capture bool // false: passwords are validated and never captured
+	// Foreign is a directory that is no AD, such as JumpCloud's LDAP. Only
+	// binds of DNs below BaseDN go there; nothing is captured or translated.
+	Foreign bool
 }
 
 // Config describes a Server. Zero durations and sizes mean the defaults.
@@ -47,10 +52,16 @@ type Config struct {
 	// TLS, their passwords for everybody on the way to read. Even then no
 	// password can be written.
 	AllowPlaintextBind bool
-	// Domain gives the domain that serves a new session; nil when none is
-	// registered. It is asked once per DC connection, so that a domain
-	// registered later serves the next one.
-	Domain func() *Domain
+	// Domains gives those that sessions can bind in; none when none is
+	// registered. The first that is not Foreign is the default, for names that
+	// do not say which. It is asked at every bind and must be quick. A domain
+	// keeps its pointer until its registration changes.
+	Domains func() []*Domain
+	// Resolve finds the one account of a mail address, in a domain named by DNS
+	// name, and a name that it can bind with; empty: use the name as it is, in
+	// the domain it is for. It is asked before a bind with a name that has an
+	// @, so it must remember its answers and keep its time short. May be nil.
+	Resolve func(ctx context.Context, name string) (domain, bindName string)
 	// Capture records password changes; required.
 	Capture Capturer
 	// NoPasswordTranslation refuses userPassword and RFC 3062, instead of
@@ -132,7 +143,7 @@ func (c *Config) validate() error {
 		c.now = time.Now
 	}
 	for name, missing := range map[string]bool{
-		"TLS": c.TLS == nil, "Domain": c.Domain == nil, "Capture": c.Capture == nil,
+		"TLS": c.TLS == nil, "Domains": c.Domains == nil, "Capture": c.Capture == nil,
 		"Metrics": c.Metrics == nil, "Log": c.Log == nil,
 	} {
 		if missing {

@@ -41,6 +41,17 @@
 // refused with authMethodNotSupported, since it cannot cross a gateway that
 // ends TLS.
 //
+// # Names
+//
+// A bind is for the domain that its name says: by the suffix of a DN or of a
+// userPrincipalName, or by the NetBIOS name (MS-ADTS 5.1.1.1.1). Everything
+// else is for the default domain. A bare sAMAccountName, which AD would compare
+// with display names alone, is completed with the default domain's name; DNs of
+// a directory that is not AD go there, and nothing is captured. A session is
+// served by the domain of its newest bind: what it asks for in another domain
+// is answered by its own with a referral or noSuchObject, as without a gateway.
+// Without a bind the default domain answers.
+//
 // # Why not on gldap
 //
 // The embedded directories in testenv are served by jimlambrt/gldap; this

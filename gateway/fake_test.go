@@ -293,7 +293,7 @@ func newRigFor(tb testing.TB, ca *certstest.CA, domain *Domain, change ...func(*
 	r := &rig{tb: tb, ca: ca, recorder: newRecorder(), registry: prometheus.NewRegistry(), done: make(chan error, 1)}
 	cfg := Config{
 		TLS:     ca.Server("127.0.0.1"),
-		Domain:  func() *Domain { return domain },
+		Domains: func() []*Domain { return just(domain) },
 		Capture: r.recorder,
 		Metrics: NewMetrics(r.registry),
 		Log:     slog.New(slog.NewTextHandler(testWriter{tb}, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -320,6 +320,14 @@ func newRigFor(tb testing.TB, ca *certstest.CA, domain *Domain, change ...func(*
 		}
 	})
 	return r
+}
+
+// just is the list of one domain, or of none.
+func just(domain *Domain) []*Domain {
+	if domain == nil {
+		return nil
+	}
+	return []*Domain{domain}
 }
 
 func (r *rig) dial() *peer {

@@ -15,8 +15,8 @@ import (
 // must be settled with the DC's answer; when it is nil and the bind was not
 // answered, there is nothing to guard.
 func (s *session) guardBind(msg ldapwire.Message, req ldapwire.BindRequest) (a *attempt, answered bool, err error) {
-	g, domain := s.srv.guard, s.srv.cfg.Domain()
-	if g == nil || domain == nil || len(req.Name) == 0 {
+	g, domain := s.srv.guard, s.home()
+	if g == nil || domain == nil || domain.Foreign || len(req.Name) == 0 {
 		return nil, false, nil
 	}
 	password := req.Password(msg.Body)

@@ -18,6 +18,9 @@ func (s *session) handle(msg ldapwire.Message) error {
 			return s.answerLocally(msg, refused.code, refused.why)
 		}
 	}
+	if s.isForeign() && isRelayedToForeign(msg) {
+		return s.relay(msg)
+	}
 	switch msg.Op {
 	case ldapwire.OpBindRequest:
 		return s.bind(msg)
@@ -182,7 +185,16 @@ func (s *session) bind(msg ldapwire.Message) error {
 			return s.refuseBind(msg, refused.code, refused.why)
 		}
 	}
-	return s.bindAtDC(msg, req)
+	msg, req, done, err := s.routeBind(msg, req)
+	if err != nil {
+		return s.refuseBind(msg, ldapwire.ResultProtocolError, "malformed bind request")
+	}
+	defer done()
+	err = s.bindAtDC(msg, req)
+	if !s.bound {
+		s.domain = nil
+	}
+	return err
 }
 
 // refusedBind says why a bind never reaches a DC; success: it does.

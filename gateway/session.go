@@ -50,6 +50,7 @@ type session struct {
 
 	// Owned by the client loop.
 	up        *upstream // nil: none yet, or thrown away
+	domain    *Domain   // that the newest bind was for; nil: the default
 	bound     bool
 	everBound bool      // some bind succeeded: not a stranger any more
 	name      string    // bind name as the client gave it; for people, never a key

@@ -74,7 +74,7 @@ func (s *session) upstreamReady() error {
 	if s.up != nil {
 		return nil
 	}
-	domain := s.srv.cfg.Domain()
+	domain := s.home()
 	if domain == nil {
 		return errNoDomain
 	}

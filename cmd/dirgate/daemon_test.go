@@ -179,7 +179,7 @@ func TestReady(t *testing.T) {
 			t.Errorf("%s: readyz says %v, want %s", when, err, want)
 		}
 		for range 3 {
-			if _, _, err := d.domains.forGateway().DCs.Dial(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			if _, _, err := d.domains.forGateway()[0].DCs.Dial(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: a session gets %v, want %s", when, err, want)
 			}
 		}

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/dirgate/dirgate/certs"
 	"github.com/dirgate/dirgate/cmd/internal/config"
@@ -35,6 +37,8 @@ type domains struct {
 
 	mu        sync.Mutex
 	connected map[string]*connection // by domain name; guarded by mu
+	offered   []*gateway.Domain      // to sessions; nil when to be made anew; guarded by mu
+	offerEnds time.Time              // of an offer that lacks something; zero: it stays; guarded by mu
 	changes   int                    // of registrations, so that an old one is not kept; guarded by mu
 	watching  context.Context        // of Run; nil while it does not run; guarded by mu
 	complaint string                 // why no domain can be served, as logged last; guarded by mu
@@ -43,6 +47,7 @@ type domains struct {
 // connection is the clients of one registration.
 type connection struct {
 	gateway gateway.Domain
+	cloud   *gateway.Domain // JumpCloud's LDAP, for its own DNs; nil without
 	peers   *replicate.Peers
 	dcs     *dc.Set
 	health  *health
@@ -76,10 +81,12 @@ func (d *domains) connect(reg store.Domain, importPassword, apiKey secret.Bytes)
 		return nil, err
 	}
 	return &connection{
-		gateway: gateway.Domain{Name: reg.Name, DCs: set, Capture: reg.PasswordSync != store.PasswordSyncValidateOnly},
-		peers:   &replicate.Peers{AD: directory, JumpCloud: cloud},
-		dcs:     set,
-		health:  h,
+		gateway: gateway.Domain{Name: reg.Name, NetBIOS: reg.NetBIOS, BaseDN: reg.BaseDN, DCs: set,
+			Capture: reg.PasswordSync != store.PasswordSyncValidateOnly},
+		cloud:  cloudLDAP(reg.JumpCloud),
+		peers:  &replicate.Peers{AD: directory, JumpCloud: cloud},
+		dcs:    set,
+		health: h,
 	}, nil
 }
 
@@ -96,6 +103,27 @@ func (d *domains) cloud(reg store.Domain, apiKey secret.Bytes) (*jumpcloud.Clien
 		RequestsPerSecond: d.cfg.JumpCloud.RequestsPerSecond, MaxInFlight: d.cfg.JumpCloud.MaxInFlight,
 		Log: d.log.With("side", "jumpcloud"), Observe: d.observe.jumpcloud,
 	})
+}
+
+// cloudLDAP is JumpCloud's LDAP as a directory that sessions can bind at, if
+// the registration names it. What is wrong with it concerns its sessions only.
+func cloudLDAP(reg store.JumpCloudRegistration) *gateway.Domain {
+	if reg.LDAPURL == "" || reg.OrgID == "" {
+		return nil
+	}
+	d := &gateway.Domain{Name: "JumpCloud's LDAP", BaseDN: "o=" + reg.OrgID + ",dc=jumpcloud,dc=com", Foreign: true}
+	conf, err := certs.Client(reg.CAPEM, "")
+	if err != nil {
+		d.DCs = unusable{fmt.Errorf("CA of %s: %w", reg.LDAPURL, err)}
+		return d
+	}
+	set, err := dc.New(dc.Config{URLs: []string{reg.LDAPURL}, TLS: conf})
+	if err != nil {
+		d.DCs = unusable{err}
+		return d
+	}
+	d.DCs = set
+	return d
 }
 
 // peersOf builds clients for one operation, for an unstored registration.
@@ -167,31 +195,88 @@ func (d *domains) peers(name string) (*replicate.Peers, error) {
 // errNoDomain is what an installation without a registration says.
 var errNoDomain = errors.New("no domain is registered: run `dirgate domain register`")
 
-// serving is the connection of the domain that serves client sessions. This
-// version serves one (see admin.Local.Register).
-func (d *domains) serving() (*connection, error) {
+// registered lists the registrations, the oldest first: it is the default of
+// client sessions.
+func (d *domains) registered() ([]store.Domain, error) {
 	all, err := d.store.Domains()
+	if err == nil && len(all) == 0 {
+		err = errNoDomain
+	}
+	slices.SortStableFunc(all, func(a, b store.Domain) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	return all, err
+}
+
+// serving gives the connections of the registered domains, and says why one
+// cannot be served.
+func (d *domains) serving() ([]*connection, error) {
+	all, err := d.registered()
 	if err != nil {
 		return nil, err
 	}
-	if len(all) == 0 {
-		return nil, errNoDomain
+	var connections []*connection
+	var errs []error
+	for _, reg := range all {
+		if c, err := d.get(reg.Name); err == nil {
+			connections = append(connections, c)
+		} else {
+			errs = append(errs, err)
+		}
 	}
-	return d.get(all[0].Name)
+	return connections, errors.Join(errs...)
 }
 
-// forGateway is the domain of a new session; nil when none is registered. One
-// that cannot be served fails to dial, so that its session says why.
-func (d *domains) forGateway() *gateway.Domain {
-	c, err := d.serving()
-	d.complain(err)
-	switch {
-	case err == nil:
-		return &c.gateway
-	case errors.Is(err, errNoDomain):
-		return nil
+// retryOffer is how soon a domain that cannot be served is tried again.
+const retryOffer = time.Second
+
+// forGateway is the domains of client sessions; none when none is registered.
+// One that cannot be served fails to dial, so that its session says why. It is
+// asked at every bind, so the answer is kept until a registration changes.
+func (d *domains) forGateway() []*gateway.Domain {
+	d.mu.Lock()
+	offered, changes := d.offered, d.changes
+	if !d.offerEnds.IsZero() && time.Now().After(d.offerEnds) {
+		offered = nil
 	}
-	return &gateway.Domain{DCs: unusable{err}}
+	d.mu.Unlock()
+	if offered != nil {
+		return offered
+	}
+	offered, err := d.offer()
+	d.complain(err)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.changes == changes {
+		d.offered, d.offerEnds = offered, time.Time{}
+		if err != nil {
+			d.offerEnds = time.Now().Add(retryOffer)
+		}
+	}
+	return offered
+}
+
+func (d *domains) offer() ([]*gateway.Domain, error) {
+	all, err := d.registered()
+	if errors.Is(err, errNoDomain) {
+		return nil, err
+	}
+	if err != nil {
+		return []*gateway.Domain{{DCs: unusable{err}}}, err
+	}
+	var domains []*gateway.Domain
+	var errs []error
+	for _, reg := range all {
+		c, err := d.get(reg.Name)
+		if err != nil {
+			errs = append(errs, err)
+			domains = append(domains, &gateway.Domain{Name: reg.Name, NetBIOS: reg.NetBIOS, BaseDN: reg.BaseDN, DCs: unusable{err}})
+			continue
+		}
+		domains = append(domains, &c.gateway)
+		if c.cloud != nil {
+			domains = append(domains, c.cloud)
+		}
+	}
+	return domains, errors.Join(errs...)
 }
 
 // unusable is the controllers of a domain that cannot be served.
@@ -199,7 +284,7 @@ type unusable struct{ err error }
 
 func (u unusable) Dial(context.Context) (*tls.Conn, string, error) { return nil, "", u.err }
 
-// complain logs why no domain can be served, once until that changes.
+// complain logs why a domain cannot be served, once until that changes.
 func (d *domains) complain(err error) {
 	text := ""
 	if err != nil {
@@ -211,9 +296,9 @@ func (d *domains) complain(err error) {
 	d.mu.Unlock()
 	switch {
 	case changed && err != nil:
-		d.log.Warn("no domain can be served", "err", err)
+		d.log.Warn("a domain cannot be served", "err", err)
 	case changed:
-		d.log.Info("the domain can be served again")
+		d.log.Info("all domains can be served again")
 	}
 }
 
@@ -222,6 +307,7 @@ func (d *domains) changed(name string) {
 	d.mu.Lock()
 	c := d.connected[name]
 	delete(d.connected, name)
+	d.offered = nil
 	d.changes++
 	if c != nil {
 		c.health.end() // before the next one tells of the same controllers

@@ -52,24 +52,28 @@ func (d *domains) watch(c *connection) {
 	})
 }
 
-// ready says why clients cannot be served now; nil: they can.
+// ready says why clients cannot be served now; nil: they can, in one domain at
+// least. Of the others the metrics tell; to take the gateway out of service for
+// one of them would be worse.
 func (d *domains) ready(context.Context) error {
-	c, err := d.serving()
-	if err != nil {
+	all, err := d.serving()
+	if len(all) == 0 {
 		return err
 	}
 	var failures []error
-	for _, s := range c.dcs.Healthy() {
-		switch {
-		case s.Up:
-			return nil
-		case s.Since.IsZero():
-			failures = append(failures, fmt.Errorf("%s: no answer yet", s.Name))
-		default:
-			failures = append(failures, fmt.Errorf("%s: %w", s.Name, s.LastErr))
+	for _, c := range all {
+		for _, s := range c.dcs.Healthy() {
+			switch {
+			case s.Up:
+				return nil
+			case s.Since.IsZero():
+				failures = append(failures, fmt.Errorf("%s: no answer yet", s.Name))
+			default:
+				failures = append(failures, fmt.Errorf("%s: %w", s.Name, s.LastErr))
+			}
 		}
 	}
-	return fmt.Errorf("%w: %w", dc.ErrUnreachable, errors.Join(failures...))
+	return fmt.Errorf("%w: %w", dc.ErrUnreachable, errors.Join(append(failures, err)...))
 }
 
 // health passes on what is seen of the controllers of one registration, until

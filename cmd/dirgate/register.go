@@ -32,6 +32,7 @@ func domainRegister(io streams) *cli.Command {
 			&cli.StringFlag{Name: "password-sync", Usage: "capture (the default), or validate-only: passwords are never captured"},
 			&cli.StringFlag{Name: "jumpcloud-url", Usage: "`URL` of JumpCloud's console (default: " + admin.DefaultJumpCloudURL + ")"},
 			&cli.StringFlag{Name: "jumpcloud-ca-file", Usage: "PEM `FILE` with the CA of that URL; '' for the system's CAs (the default)"},
+			&cli.StringFlag{Name: "jumpcloud-ldap-url", Usage: "ldaps `URL` of JumpCloud's LDAP, where DNs of JumpCloud are bound with; '' for none (the default)"},
 			&cli.StringFlag{Name: "org-id", Usage: "JumpCloud organisation `ID` (default: the only one that the key sees)"},
 			&cli.StringFlag{Name: "api-key-file", Usage: "`FILE` with JumpCloud's API key; - is standard input"},
 			&cli.BoolFlag{Name: "yes", Usage: "do not ask before the scope of a registration is cleared or its use case changed"},
@@ -104,7 +105,12 @@ func registerRequest(c *cli.Context, io streams) (admin.RegisterRequest, error) 
 		DCs:     c.StringSlice("dc"),
 		UseCase: given(c, "use-case"), RootDN: given(c, "root-dn"), ScopeGroup: given(c, "scope-group"),
 		PasswordSync: given(c, "password-sync"), ImportAccount: given(c, "import-account"),
-		JumpCloudURL: given(c, "jumpcloud-url"), JumpCloudOrgID: given(c, "org-id"),
+		JumpCloudURL: given(c, "jumpcloud-url"), JumpCloudLDAP: given(c, "jumpcloud-ldap-url"), JumpCloudOrgID: given(c, "org-id"),
+	}
+	if u := req.JumpCloudLDAP; u != nil && *u != "" {
+		if _, _, err := dc.Address(*u); err != nil {
+			return req, usagef("--jumpcloud-ldap-url: %v", err)
+		}
 	}
 	for _, u := range req.DCs {
 		if _, _, err := dc.Address(u); err != nil {

@@ -135,7 +135,7 @@ func startProfiles(prefix string) (stop func() error, err error) {
 func newGateway(config *tls.Config, controllers *dc.Set, sessions int) (*gateway.Server, error) {
 	domain := &gateway.Domain{Name: "bench.example", DCs: controllers}
 	return gateway.New(gateway.Config{
-		TLS: config, Domain: func() *gateway.Domain { return domain }, Capture: noCapture{},
+		TLS: config, Domains: func() []*gateway.Domain { return []*gateway.Domain{domain} }, Capture: noCapture{},
 		Metrics: gateway.NewMetrics(prometheus.NewRegistry()),
 		Log:     slog.New(slog.NewTextHandler(os.Stderr, nil)).With("in", "gateway"), MaxConnections: sessions,
 	})
@@ -148,6 +148,10 @@ var errNoCapture = errors.New("passwords are not captured in a benchmark")
 
 func (noCapture) AppendIntent(context.Context, identity.Change, secret.Bytes) (identity.Seq, error) {
 	return 0, errNoCapture
+}
+
+func (noCapture) SettleAccount(context.Context, identity.Seq, identity.Account, string) error {
+	return nil
 }
 
 func (noCapture) Settle(context.Context, identity.Seq, identity.Outcome, string) error {
