@@ -50,24 +50,25 @@ func (e rootDSEEdit) rewrite(msg ldapwire.Message) []byte {
 	if msg.Op != ldapwire.OpSearchResultEntry {
 		return msg.Raw
 	}
-	seen := false
-	var tail []byte
+	touched, seen := false, false
 	edit := func(a ldapwire.Attribute) []byte {
 		switch {
 		case ldapwire.IsAttr(a.Type, ldapwire.AttrSupportedSASLMechanisms):
+			touched = true
 			return nil
 		case ldapwire.IsAttr(a.Type, ldapwire.AttrSupportedExtension):
-			seen = true
+			touched, seen = true, true
 			return e.extensions(a)
 		}
 		return a.Raw
 	}
 	edited, err := ldapwire.AppendEditedEntry(nil, msg, edit, nil)
 	if err == nil && !seen && e.asked && e.passwordModify {
-		tail = e.extensions(ldapwire.Attribute{Type: []byte(ldapwire.AttrSupportedExtension.String())})
+		touched = true
+		tail := e.extensions(ldapwire.Attribute{Type: []byte(ldapwire.AttrSupportedExtension.String())})
 		edited, err = ldapwire.AppendEditedEntry(nil, msg, edit, tail)
 	}
-	if err != nil {
+	if err != nil || !touched {
 		return msg.Raw // malformed: the client's decoder decides
 	}
 	return edited
