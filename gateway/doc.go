@@ -7,14 +7,15 @@
 // decodes only what it must understand:
 //
 //   - Bind, because a session's identity changes with it (rule G2);
-//   - Modify of unicodePwd, because the password that the DC accepts is
-//     captured for replication (rules G4 and G5);
+//   - Modify, Add and Password Modify, because the password that the DC
+//     accepts is captured for replication (rules G4 and G5);
+//   - base searches of the root DSE, because it says what is supported;
 //   - the envelope and result code of every message, to know what is
 //     outstanding and to count it.
 //
 // # Capture
 //
-// Of a session one Modify that sets unicodePwd is handled at a time, and of an
+// Of a session one request that sets a password is handled at a time, and of an
 // account too, whatever sessions they come from. The target entry is read on
 // the client's own connection (its objectGUID is the key, names move), the
 // intent with the sealed password is on disk before the DC sees the request,
@@ -22,7 +23,27 @@
 // vanishes does not stop the DC's answer from being read and recorded. A
 // request that was sent and not answered is recorded as unknown and settled
 // later by evidence; it is never sent twice. When the intent cannot be
-// recorded the request is refused with unavailable (52) and never sent.
+// recorded the request is refused with unavailable (52) and never sent. An
+// account that is created with its password is read after the DC accepted it,
+// by the same session; if that may not read objectGUID, the change is recorded
+// without it, and a person must decide.
+//
+// # Passwords under other names
+//
+// Active Directory keeps the password in unicodePwd. To it userPassword is an
+// attribute like others, which everybody may read, and Password Modify (RFC
+// 3062) is unknown. The gateway makes both a write of unicodePwd, with the
+// client's own rights and controls: a change where the client sends the old
+// password, else a reset, which AD grants to those who may reset. It never
+// makes one of the other, and never uses an account of its own. AD's answer is
+// the client's; only a referral becomes unwillingToPerform, because another
+// controller would get the request untranslated. Where the domain says that
+// userPassword is the password (fUserPwdSupport, MS-ADTS 3.1.1.3.1.5.2) it is
+// relayed, and captured. A hashed value, several values, NUL and what is not
+// UTF-8 are refused. Password Modify without userIdentity is for the account
+// that the DC says is bound; without newPasswd a password is generated. A
+// client that is not bound gets operationsError, so a user whose password has
+// expired cannot change it in this way.
 //
 // What the gateway acts on, it must not mistake. Answers are told apart by
 // message ID alone, and an abandoned request may be answered late or never
@@ -45,12 +66,38 @@
 //
 // A bind is for the domain that its name says: by the suffix of a DN or of a
 // userPrincipalName, or by the NetBIOS name (MS-ADTS 5.1.1.1.1). Everything
-// else is for the default domain. A bare sAMAccountName, which AD would compare
+// else is for the default domain. A mail address that is no userPrincipalName
+// is looked up, where Config.Resolve can, before AD is asked. A bare sAMAccountName, which AD would compare
 // with display names alone, is completed with the default domain's name; DNs of
 // a directory that is not AD go there, and nothing is captured. A session is
 // served by the domain of its newest bind: what it asks for in another domain
 // is answered by its own with a referral or noSuchObject, as without a gateway.
 // Without a bind the default domain answers.
+//
+// # Lockout guard
+//
+// A password that a DC refused is remembered for its account as a keyed
+// fingerprint, in memory only, and its repetition is answered with the DC's own
+// answer, without the DC. A device with a stale password so costs its account
+// one refusal in half an hour, or in lockOutObservationWindow if that is longer.
+// Different passwords pass as long as their refusals stay below the domain's
+// lockoutThreshold (5 is assumed until it was read); after that new ones are
+// answered with invalidCredentials and data 52e, in a text of the gateway's own.
+// That does not say locked (775), since the account is not: the password that
+// was accepted last passes at any time, and one refusal is kept back for it, as
+// it may have been changed. The old password of a change is guarded like that
+// of a bind. What was wrong may be tried again after a password change that the
+// gateway captured, after another password was accepted, after the accepted one
+// was refused, and after the time above. Answers that only the right password
+// gets (expired, disabled and the like) are never taken for wrong.
+//
+// Not covered: refusals by other ways than through this process, or before it
+// was started; fine-grained password policies, which users cannot read; several
+// forms of one account's name before any of them was bound with success; an
+// attempt that a DC did not answer, which is counted once, however often it is
+// repeated. A domain without a lockout has no limit but the one per client
+// address (300 refusals at once, 10 a second), which slows down trying one
+// password on many accounts and is answered with busy.
 //
 // # Why not on gldap
 //
@@ -67,8 +114,6 @@
 //
 // A session does not survive the loss of its DC connection: it gets a Notice
 // of Disconnection (RFC 4511 section 4.4.1) with unavailable, and the client
-// connects again. A password write other than a Modify of unicodePwd is not
-// captured: one that comes with an Add is relayed; one to userPassword, which
-// AD would store in clear text for everybody to read, and batch requests, in
-// which it could hide, are refused.
+// connects again. Batch requests, in which a password write could hide, are
+// refused.
 package gateway

@@ -137,8 +137,12 @@ func (s *session) findByUPN(base, name string) (string, error) {
 }
 
 // isNetBIOSName reports whether the naming context nc is the domain of that
-// NetBIOS name, by the forest's crossRef objects (MS-ADTS 6.1.1.2.1.1).
+// NetBIOS name; where the registration does not say it, by the forest's
+// crossRef objects (MS-ADTS 6.1.1.2.1.1).
 func (s *session) isNetBIOSName(name string, nc []byte) (bool, error) {
+	if known := s.up.domain.NetBIOS; known != "" {
+		return strings.EqualFold(name, known), nil
+	}
 	config, err := s.readValue("", "configurationNamingContext")
 	if err != nil || len(config) == 0 {
 		return false, err
