@@ -16,19 +16,20 @@ import (
 // them; after that only the password that was last accepted passes.
 //
 // AD counts a refused password against an account until a bind succeeds, or
-// until none was refused for the length of lockOutObservationWindow (MS-ADTS
-// 3.1.1.5.17, MS-SAMR 3.1.1.8.9: the time runs from the last refusal, not from
-// the first). guard counts in the same way, and counts a password while it is
-// on its way, so that many at once do not get past it.
+// until none was refused for the length of lockOutObservationWindow, which runs
+// from the last refusal, not from the first (MS-SAMR 3.1.5.14.6; Samba does the
+// same). guard counts in the same way, and counts a password while it is on its
+// way, so that many at once do not get past it. The package comment says what
+// that does not cover.
 //
 // A name that was never bound with success stands for itself: its logon forms
 // (sam, DOMAIN\sam, sam@domain) share one count, its DN has another. With the
 // first success the DC says whose name it is, and all forms of that account's
-// name share one. Passwords that others try elsewhere are not seen, nor are the
-// thresholds of fine-grained password policies, which users cannot read.
+// name share one.
 type guard struct {
-	now func() time.Time
-	key [32]byte // of all fingerprints; dies with the process
+	now  func() time.Time
+	key  [32]byte  // of all marks; dies with the process
+	macs sync.Pool // of hash.Hash with that key, which has seen nothing
 
 	mu        sync.Mutex
 	salt      uint64                   // of the newest subject; guarded by mu
@@ -53,7 +54,8 @@ const shortestMemory = 30 * time.Minute
 
 // freshness is how long after a success the same password may be tried by any
 // number of sessions at once. Later one goes ahead, since the password may have
-// been changed meanwhile.
+// been changed meanwhile. Should it change within this time, AD does not count
+// the refusals: neither of the two passwords before the present one is counted.
 const freshness = 2 * time.Second
 
 // subject is an account, or a name whose account is not known.
@@ -100,6 +102,7 @@ type attempt struct {
 	mark    mark
 	print   fingerprint
 	known   bool // the last accepted password: not counted until it is refused
+	done    bool // guarded by guard.mu
 }
 
 // admission is what guard says about a bind: exactly one of its fields is set.
@@ -278,7 +281,8 @@ func (a *attempt) settled(res ldapwire.Result) {
 	})
 }
 
-// unsettled is called when there is no answer; err is that of the exchange.
+// unsettled is called when there is no answer; sent says whether the DC may
+// have seen the password. After another end of the attempt it does nothing.
 func (a *attempt) unsettled(sent bool) {
 	if a == nil {
 		return
@@ -299,6 +303,10 @@ func (a *attempt) finish(apply func(*subject, time.Time)) {
 	g, s := a.guard, a.subject
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if a.done {
+		return
+	}
+	a.done = true
 	for i, other := range s.trying {
 		if other == a {
 			s.trying = append(s.trying[:i], s.trying[i+1:]...)

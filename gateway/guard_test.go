@@ -499,3 +499,18 @@ func FuzzNameKey(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkGuard is what a bind with the known password costs.
+func BenchmarkGuard(b *testing.B) {
+	r := newGuardRig(b)
+	r.want(aliceDN, "right", "ok")
+	password := secret.New([]byte("right"))
+	b.ReportAllocs()
+	for b.Loop() {
+		d := r.g.admit(guardDomain, nameKey(guardDomain, aliceDN), "192.0.2.1", r.g.markOf(password))
+		d.try.settled(ldapwire.Result{})
+		if d.try.wantsAccount() {
+			b.Fatal("asks again who is bound")
+		}
+	}
+}

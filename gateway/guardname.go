@@ -108,6 +108,12 @@ func canonicalDN(name string) (string, bool) {
 // dnValue reads an attribute value up to its separator, at end. The result is
 // unescaped, in lower case, with single spaces.
 func dnValue(text string) (value string, end int, ok bool) {
+	if end = strings.IndexAny(text, ",;+\"\\\x00"); end < 0 {
+		return plainValue(text), len(text), true
+	} else if c := text[end]; c == ',' || c == ';' || c == '+' {
+		return plainValue(text[:end]), end, true
+	}
+	end = 0
 	var b []byte
 	quoted := false
 scan:
@@ -134,8 +140,16 @@ scan:
 			b = append(b, c)
 		}
 	}
-	value = strings.TrimSpace(string(b))
-	return strings.Join(strings.Fields(strings.ToLower(unwrapHex(value))), " "), end, true
+	return plainValue(string(b)), end, true
+}
+
+// plainValue is a value without escapes in lower case and with single spaces.
+func plainValue(value string) string {
+	value = strings.ToLower(unwrapHex(strings.TrimSpace(value)))
+	if strings.Contains(value, "  ") || strings.ContainsAny(value, "\t\n\v\f\r") {
+		return strings.Join(strings.Fields(value), " ")
+	}
+	return value
 }
 
 // unwrapHex reads the form #hex, which holds a BER string.

@@ -243,6 +243,7 @@ func (s *session) bindAtDC(msg ldapwire.Message, req ldapwire.BindRequest) error
 	if err != nil || answered {
 		return err
 	}
+	defer attempt.unsettled(true) // unless it was settled
 	answer, err := s.bindExchange(msg)
 	if errors.Is(err, errNotSent) {
 		// The DC had closed an idle connection: nothing was tried yet.
