@@ -66,13 +66,22 @@
 //
 // A bind is for the domain that its name says: by the suffix of a DN or of a
 // userPrincipalName, or by the NetBIOS name (MS-ADTS 5.1.1.1.1). Everything
-// else is for the default domain. A mail address that is no userPrincipalName
-// is looked up, where Config.Resolve can, before AD is asked. A bare sAMAccountName, which AD would compare
-// with display names alone, is completed with the default domain's name; DNs of
-// a directory that is not AD go there, and nothing is captured. A session is
-// served by the domain of its newest bind: what it asks for in another domain
-// is answered by its own with a referral or noSuchObject, as without a gateway.
-// Without a bind the default domain answers.
+// else is for the default domain. A bare sAMAccountName, which AD would compare
+// with display names alone, is completed with the default domain's name. A mail
+// address that is no userPrincipalName is looked up before AD is asked, where
+// Config.Resolve can. DNs of a directory that is not AD go there, and nothing is
+// captured. A session is served by the domain of its newest bind: what it asks
+// for in another domain is answered by its own with a referral or noSuchObject,
+// as without a gateway. Without a bind the default domain answers.
+//
+// # Listeners
+//
+// TLS begins with the connection (Serve) or with StartTLS (ServeStartTLS, RFC
+// 4511 section 4.14). Before StartTLS the root DSE is served and little else;
+// nothing said before the handshake outlives it, and bytes that arrive between
+// the request and its answer end the connection. From trusted load balancers
+// every connection begins with a PROXY protocol header, version 2, and the
+// address in it is the client's.
 //
 // # Lockout guard
 //

@@ -114,7 +114,7 @@ func (d *daemon) newEngine(registry *prometheus.Registry) (*replicate.Engine, er
 
 func (d *daemon) newGateway(registry *prometheus.Registry) (err error) {
 	d.gateway, err = gateway.New(gateway.Config{
-		TLS: d.certs.Config(), Domains: d.domains.forGateway, Capture: d.opened.store,
+		TLS: d.certs.Config(), Domains: d.domains.forGateway, Resolve: newResolver(d.domains, d.log.With("in", "gateway")).resolve, Capture: d.opened.store,
 		Metrics: gateway.NewMetrics(registry), Log: d.log.With("in", "gateway"),
 		MaxMessage: int(d.cfg.Gateway.MaxMessage), MaxConnections: d.cfg.Gateway.MaxConnections,
 		AllowPlaintextBind: d.cfg.Gateway.AllowPlaintextBind, MaxPerAddress: d.cfg.Gateway.MaxConnectionsPerIP, TrustedProxies: d.cfg.Gateway.ProxyTrusted.List(),

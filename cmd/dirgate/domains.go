@@ -48,6 +48,7 @@ type domains struct {
 type connection struct {
 	gateway gateway.Domain
 	cloud   *gateway.Domain // JumpCloud's LDAP, for its own DNs; nil without
+	names   *ad.Client      // looks bind names up; it has a connection of its own
 	peers   *replicate.Peers
 	dcs     *dc.Set
 	health  *health
@@ -76,6 +77,10 @@ func (d *domains) connect(reg store.Domain, importPassword, apiKey secret.Bytes)
 	if err != nil {
 		return nil, err
 	}
+	names, err := ad.New(ad.Config{DCs: set, Account: reg.ImportAccount, Password: importPassword.Clone(), Timeout: lookupTime})
+	if err != nil {
+		return nil, err
+	}
 	cloud, err := d.cloud(reg, apiKey)
 	if err != nil {
 		return nil, err
@@ -84,6 +89,7 @@ func (d *domains) connect(reg store.Domain, importPassword, apiKey secret.Bytes)
 		gateway: gateway.Domain{Name: reg.Name, NetBIOS: reg.NetBIOS, BaseDN: reg.BaseDN, DCs: set,
 			Capture: reg.PasswordSync != store.PasswordSyncValidateOnly},
 		cloud:  cloudLDAP(reg.JumpCloud),
+		names:  names,
 		peers:  &replicate.Peers{AD: directory, JumpCloud: cloud},
 		dcs:    set,
 		health: h,
@@ -338,4 +344,5 @@ func (c *connection) close() {
 		c.stop()
 	}
 	c.peers.AD.Close()
+	c.names.Close()
 }

@@ -89,6 +89,33 @@ func TestG3_SeveralDomains(t *testing.T) {
 		}
 	}
 
+	// A mail address that is no userPrincipalName is that of the account which
+	// has it alone.
+	mail := func(dn, address string) {
+		t.Helper()
+		admin := w.conn()
+		if err := admin.Bind(w.adminName, string(w.adminPassword.Expose())); err != nil {
+			t.Fatal(err)
+		}
+		m := ldap.NewModifyRequest(dn, nil)
+		m.Replace("mail", []string{address})
+		if err := admin.Modify(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mail(w.dn, "Alice.Archer@mail.test")
+	shared := w.addUser("shared1", []byte(before))
+	mail(shared, "team@mail.test")
+	mail(w.addUser("shared2", []byte(before)), "team@mail.test")
+	if err := conn.Bind("alice.archer@mail.test", before); err != nil {
+		t.Errorf("by mail address: %v", err)
+	}
+	for name, password := range map[string]string{"alice.archer@mail.test": "Wrong.Pass1", "team@mail.test": before, "nobody@mail.test": before} {
+		if err := conn.Bind(name, password); !ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials) {
+			t.Errorf("%s: got %v, want invalidCredentials", name, err)
+		}
+	}
+
 	const changed = "Changed.InLab2"
 	if err := conn.Bind(`LAB\bob`, before); err != nil {
 		t.Fatal(err)
