@@ -221,3 +221,76 @@ func TestG2_PoolUnderLoad(t *testing.T) {
 		t.Errorf("%d DC connections for %d logins: the pool is hardly used", n, sessions*rounds)
 	}
 }
+
+// TestG10_AtRest: a session that gave its buffers back goes on as if nothing
+// had been, whichever side speaks next or ends.
+func TestG10_AtRest(t *testing.T) {
+	restless := func(c *Config) { c.quiet = 5 * time.Millisecond }
+	pause := func() { // many times the quiet time
+		timer := time.NewTimer(60 * time.Millisecond)
+		<-timer.C
+	}
+	t.Run("the client speaks", func(t *testing.T) {
+		r, dc := newRig(t, identities(t), restless)
+		c := r.dial()
+		for id := int32(1); id < 10; id += 2 {
+			c.bind(id)
+			pause()
+			if who := c.whoami(id + 1); who != "CN=alice" {
+				t.Fatalf("it is %q at the DC", who)
+			}
+			pause()
+		}
+		r.leave(c)
+		next := r.dial()
+		next.bind(1)
+		if n := dc.accepted(); n != 1 {
+			t.Errorf("the DC had %d connections, want 1", n)
+		}
+	})
+	t.Run("the DC speaks, then ends", func(t *testing.T) {
+		speak := make(chan struct{})
+		r, _ := newRig(t, func(p *peer) {
+			if msg, err := p.read(); err == nil {
+				p.send(plainAnswer(msg))
+				<-speak
+				p.send(ldapwire.AppendSearchEntry(nil, 7, aliceDN, nil))
+				<-speak
+			}
+		}, restless)
+		c := r.dial()
+		c.bind(1)
+		pause()
+		speak <- struct{}{}
+		c.want(ldapwire.OpSearchResultEntry)
+		pause()
+		close(speak)
+		c.wantNotice(ldapwire.ResultUnavailable)
+	})
+	t.Run("the server stops", func(t *testing.T) {
+		r, _ := newRig(t, identities(t), restless)
+		c := r.dial()
+		c.bind(1)
+		pause()
+		if err := r.server.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c.wantNotice(ldapwire.ResultUnavailable)
+	})
+	t.Run("nobody ever speaks", func(t *testing.T) {
+		r, _ := newRig(t, identities(t), restless, func(c *Config) { c.IdleTimeout = 100 * time.Millisecond })
+		c := r.dial()
+		c.bind(1)
+		c.wantNotice(ldapwire.ResultUnavailable)
+	})
+	t.Run("half a message", func(t *testing.T) {
+		r, _ := newRig(t, identities(t), restless)
+		c := r.dial()
+		c.bind(1)
+		frame := ldapwire.AppendCompareRequest(nil, 2, aliceDN, "cn", []byte("x"))
+		c.send(frame[:5])
+		pause()
+		c.send(frame[5:])
+		c.wantResult(ldapwire.OpCompareResponse, 2, ldapwire.ResultCompareFalse)
+	})
+}

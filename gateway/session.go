@@ -37,7 +37,8 @@ type session struct {
 	ctx    context.Context // ends with kill: the session's own life, not a request's
 	cancel context.CancelFunc
 
-	client  net.Conn         // set while no other goroutine uses it: at first, and by StartTLS
+	client  net.Conn         // set together with socket, while no other goroutine uses it: at first, and by StartTLS
+	socket  *netwait.Conn    // at the bottom of client
 	out     *frameWriter     // to the client; used by both loops
 	in      *ldapwire.Reader // from the client; owned by the client loop
 	flight  flight           // requests not yet answered; used by both loops
@@ -55,6 +56,7 @@ type session struct {
 	everBound bool      // some bind succeeded: not a stranger any more
 	name      string    // bind name as the client gave it; for people, never a key
 	idle      time.Time // when the session has been silent for too long
+	deadline  time.Time // of the next read of the client; zero: none is set
 }
 
 func newSession(srv *Server, id uint64, conn net.Conn) *session {
@@ -131,7 +133,7 @@ func (s *session) secure() error {
 // speak makes client what the session reads and writes; socket is at the
 // bottom of it.
 func (s *session) speak(client net.Conn, socket *netwait.Conn) {
-	s.client = client
+	s.client, s.socket, s.deadline = client, socket, time.Time{}
 	s.out = newFrameWriter(client, s.srv.cfg.WriteTimeout)
 	s.toClient.set(s.raw, s.out)
 	socket.OnWait(s.flushToDC)
@@ -152,17 +154,23 @@ func (s *session) serve() error {
 }
 
 // next reads one request. While the client is silent the session may be
-// drained, lose its DC, or run into the idle time.
+// drained, lose its DC, give its buffers back, or run into the idle time.
 func (s *session) next() (ldapwire.Message, error) {
+	patience := s.srv.cfg.IdleTimeout
+	if !s.everBound {
+		patience = min(patience, s.srv.cfg.UnboundTimeout)
+	}
+	now := time.Now()
+	s.idle = now.Add(patience)
 	for {
-		s.setReadDeadline()
+		s.setReadDeadline(now)
 		msg, err := s.in.Next()
 		if err == nil {
 			return msg, nil
 		}
-		expected := s.idle
-		s.idle = time.Time{} // the deadline is used up
-		if err := s.woken(err, expected); err != nil {
+		s.deadline = time.Time{} // it is used up
+		now = time.Now()
+		if err := s.woken(err, now); err != nil {
 			return ldapwire.Message{}, err
 		}
 	}
@@ -177,30 +185,43 @@ func (s *session) flushToDC() {
 	}
 }
 
-// setReadDeadline starts the idle time, unless something already wants the
-// client loop to wake up. The order matters: whoever wakes the loop first
-// stores the reason, then sets a deadline in the past. A deadline that is
-// still far away is not set again.
-func (s *session) setReadDeadline() {
-	patience := s.srv.cfg.IdleTimeout
-	if !s.everBound {
-		patience = min(patience, s.srv.cfg.UnboundTimeout)
+// setReadDeadline makes a read of the client end when the session has been
+// quiet, unless something already wants the client loop to wake up. The order
+// matters: whoever wakes the loop first stores the reason, then sets a
+// deadline in the past. A deadline that is still far away is not set again.
+func (s *session) setReadDeadline(now time.Time) {
+	quiet := s.srv.cfg.quiet
+	if ahead := s.deadline.Sub(now); ahead < quiet/2 || s.deadline.After(s.idle) {
+		s.deadline = now.Add(quiet)
+		if s.deadline.After(s.idle) {
+			s.deadline = s.idle
+		}
+		_ = s.client.SetReadDeadline(s.deadline)
 	}
-	if now := time.Now(); s.idle.Sub(now) < patience*3/4 || s.idle.Sub(now) > patience {
-		s.idle = now.Add(patience)
-		_ = s.client.SetReadDeadline(s.idle)
-	}
+	s.wakeIfWanted()
+}
+
+func (s *session) wakeIfWanted() {
 	if s.draining.Load() || s.up.isGone() {
 		s.wake()
 	}
 }
 
+// rest waits without a buffer until the client says something or the idle
+// time is over. TLS has nothing left: its last read ended for want of bytes.
+func (s *session) rest() {
+	s.in.Release()
+	s.up.rest()
+	_ = s.client.SetReadDeadline(s.idle)
+	s.wakeIfWanted()
+	_ = s.socket.Wait() // the next read says what it was
+}
+
 // wake makes a blocked read of the client return.
 func (s *session) wake() { _ = s.raw.SetReadDeadline(time.Unix(1, 0)) }
 
-// woken decides what a failed read of the client means; nil: read on. The
-// session was idle for too long only when the expected time has come.
-func (s *session) woken(err error, expected time.Time) error {
+// woken decides what a failed read of the client means; nil: read on.
+func (s *session) woken(err error, now time.Time) error {
 	switch {
 	case s.up.isGone():
 		return s.upstreamGone(s.up.err)
@@ -208,11 +229,13 @@ func (s *session) woken(err error, expected time.Time) error {
 		s.waitDrained(s.srv.cfg.DrainTimeout) // a change notification never ends
 		return &disconnect{ldapwire.ResultUnavailable, "dirgate is shutting down; connect again"}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		if s.flight.len() > 0 {
-			return nil // waiting for the DC is not idleness
+		if now.Before(s.idle) {
+			s.rest()
+			return nil
 		}
-		if time.Now().Before(expected) {
-			return nil // woken for a DC connection that was thrown away meanwhile
+		if s.flight.len() > 0 {
+			s.idle = now.Add(s.srv.cfg.IdleTimeout) // waiting for the DC is not idleness
+			return nil
 		}
 		return &disconnect{ldapwire.ResultUnavailable, "idle for too long"}
 	case errors.Is(err, ldapwire.ErrTooLarge):

@@ -66,6 +66,36 @@ func (u *upstream) isRetired() bool {
 	}
 }
 
+// rest makes the answer loop give its buffer back: the session is quiet.
+func (u *upstream) rest() {
+	if u != nil && u.tells {
+		_ = u.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// waitAtRest waits without a buffer after a deadline woke the answer loop,
+// which rest and park set, and takes the deadline back. When it was park's, the
+// error is that of the deadline.
+func (u *upstream) waitAtRest() error {
+	u.in.Release()
+	for {
+		if u.parked.Load() {
+			return os.ErrDeadlineExceeded
+		}
+		_ = u.conn.SetReadDeadline(time.Time{})
+		if u.parked.Load() { // park came between the two, and its deadline is gone
+			return os.ErrDeadlineExceeded
+		}
+		socket, ok := u.conn.NetConn().(*netwait.Conn)
+		if !ok {
+			return nil
+		}
+		if err := socket.Wait(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+}
+
 var errNoDomain = errors.New("no domain is registered")
 
 // upstreamReady makes sure that the session has a DC connection: one from
@@ -153,6 +183,12 @@ func (s *session) relayAnswers(up *upstream) error {
 			s.flushToClient()
 		}
 		msg, err := up.in.Next()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if err := up.waitAtRest(); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -68,6 +68,15 @@ func (rd *Reader) Ready() bool {
 	return err != nil || n > 0 && n <= rd.Buffered()
 }
 
+// Release gives the buffer back while nothing is expected, if nothing is in it.
+// The last message is not valid any more.
+func (rd *Reader) Release() {
+	if rd.Buffered() == 0 {
+		clear(rd.buf[rd.last:rd.r])
+		rd.buf, rd.last, rd.r, rd.w, rd.filled = nil, 0, 0, 0, false
+	}
+}
+
 // Discard drops what was received and not yet returned. After StartTLS was
 // answered there should be nothing: see Buffered (RFC 4511 section 4.14.1).
 func (rd *Reader) Discard() {

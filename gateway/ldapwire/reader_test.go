@@ -373,3 +373,32 @@ func (l *loopReader) Read(p []byte) (int, error) {
 	l.at = (l.at + n) % len(l.page)
 	return n, nil
 }
+
+// TestReaderRelease: a released buffer is gone, zeroed, and the stream goes on.
+func TestReaderRelease(t *testing.T) {
+	one, two := AppendUnbindRequest(nil, 1), AppendUnbindRequest(nil, 2)
+	pr, pw := io.Pipe()
+	defer pr.Close()
+	go func() {
+		_, _ = pw.Write(one)
+		_, _ = pw.Write(two[:3])
+		_, _ = pw.Write(two[3:])
+		_ = pw.Close()
+	}()
+	rd := NewReader(pr, 0)
+	m, err := rd.Next()
+	if err != nil || m.ID != 1 {
+		t.Fatalf("got %v, %v", m, err)
+	}
+	raw := m.Raw
+	rd.Release()
+	if rd.buf != nil || !bytes.Equal(raw, make([]byte, len(raw))) {
+		t.Errorf("the buffer was kept, or not cleared: %x", raw)
+	}
+	if m, err = rd.Next(); err != nil || m.ID != 2 {
+		t.Errorf("got %v, %v; want message 2", m, err)
+	}
+	if _, err := rd.Next(); err != io.EOF {
+		t.Errorf("got %v, want EOF", err)
+	}
+}

@@ -100,6 +100,21 @@ func (c *Conn) attempt(fd uintptr) bool {
 	}
 }
 
+// Wait returns when there is something to read, or the deadline has passed, or
+// the connection ended: it is for who holds no buffer while nothing comes. A
+// TLS connection above must have been read until it had nothing more, or Wait
+// may wait for what it already holds.
+func (c *Conn) Wait() error {
+	if c.raw == nil {
+		return nil
+	}
+	var one [1]byte
+	return c.raw.Read(func(fd uintptr) bool {
+		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		return !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR)
+	})
+}
+
 // Alive reports whether an idle connection is still open and silent: a peer
 // that closed it, or sent something unasked, makes it false.
 func (c *Conn) Alive() bool {

@@ -155,3 +155,25 @@ func TestReadAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations per read, want none", n)
 	}
 }
+
+func TestWait(t *testing.T) {
+	ours, theirs := pair(t)
+	_ = ours.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	if err := ours.Wait(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v, want a timeout", err)
+	}
+	_ = ours.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := theirs.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := ours.Wait(); err != nil {
+		t.Errorf("got %v, want something to read", err)
+	}
+	if n, err := ours.Read(make([]byte, 2)); n != 1 || err != nil {
+		t.Errorf("got %d, %v; waiting must not take anything", n, err)
+	}
+	_ = theirs.Close()
+	if err := ours.Wait(); err != nil {
+		t.Errorf("got %v, want the end to be readable", err)
+	}
+}
