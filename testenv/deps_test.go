@@ -88,7 +88,7 @@ var thirdParty = []struct {
 	{"github.com/go-ldap/ldap", []string{"replicate/ad", "testenv/..."}, "one client of AD, and test peers"},
 	{"github.com/prometheus/", []string{"gateway", "replicate", "delegate", "cmd/...", "testenv/bench"}, "leaves and store report through their callers"},
 	{"github.com/urfave/cli", []string{"cmd/..."}, "the command line is cmd's"},
-	{"github.com/goccy/go-yaml", []string{"cmd/internal/config"}, "there is one configuration file"},
+	{"github.com/goccy/go-yaml", []string{"cmd/internal/config", "testenv/jcsim/contract"}, "there is one configuration file; the other reads API documents"},
 }
 
 // listed is what this test needs of a package in go list's answer.
