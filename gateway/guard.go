@@ -36,13 +36,14 @@ type guard struct {
 	names     map[string]*subject      // by name or GUID, see nameKey; guarded by mu
 	recent    *list.List               // of *subject, most recent first; guarded by mu
 	policies  map[string]lockoutPolicy // by domain; guarded by mu
+	said      string                   // the last refusal's text, to keep one copy of it; guarded by mu
 	addresses addressLimits            // guarded by mu
 }
 
 // Bounds of what guard remembers.
 const (
 	maxSubjects = 65_536
-	maxWrong    = 32 // refused passwords of an account
+	maxWrong    = 16 // refused passwords of an account
 	maxNames    = 32 // names of an account
 	maxText     = 1024
 )
@@ -266,7 +267,7 @@ func (a *attempt) settled(res ldapwire.Result) {
 		case res.Code != ldapwire.ResultInvalidCredentials:
 			// Nothing is said about the password.
 		case reason == "bad_credentials" || reason == "unknown":
-			a.refused(s, now, guardAnswer{res.Code, clipText(res.Diagnostic)})
+			a.refused(s, now, guardAnswer{res.Code, a.guard.textOf(res.Diagnostic)})
 		case reason == "no_such_user":
 			// There is no account to lock; it may be created in a minute.
 			a.guard.addresses.take(a.address, now)
@@ -399,9 +400,13 @@ func (g *guard) drop(s *subject) {
 	g.recent.Remove(s.element)
 }
 
-func clipText(diagnostic []byte) string {
+// textOf is a DC's diagnostic text as it is remembered; the caller holds mu.
+func (g *guard) textOf(diagnostic []byte) string {
 	if len(diagnostic) > maxText {
 		return acceptSecurityContext52e
 	}
-	return string(diagnostic)
+	if string(diagnostic) != g.said {
+		g.said = string(diagnostic)
+	}
+	return g.said
 }
