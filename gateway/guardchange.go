@@ -62,7 +62,8 @@ func (s *session) guardChange(w *passwordWrite, account identity.Account) (*atte
 	}
 }
 
-// oldPassword is the value of unicodePwd that a Modify deletes.
+// oldPassword is the value of unicodePwd that a Modify deletes, or, where
+// userPassword was left as it is, of that.
 func oldPassword(frame []byte) (old secret.Bytes, ok bool) {
 	msg, err := ldapwire.ParseMessage(frame)
 	if err != nil {
@@ -72,13 +73,22 @@ func oldPassword(frame []byte) (old secret.Bytes, ok bool) {
 	if err != nil {
 		return old, false
 	}
-	var value []byte
+	var value, plain []byte
 	for mod, more := req.Next(); more; mod, more = req.Next() {
-		if mod.Op == ldapwire.ModDelete && ldapwire.IsAttr(mod.Type, ldapwire.AttrUnicodePwd) {
+		switch {
+		case mod.Op != ldapwire.ModDelete:
+		case ldapwire.IsAttr(mod.Type, ldapwire.AttrUnicodePwd):
 			value = lastValue(mod.Values)
+		case ldapwire.IsAttr(mod.Type, ldapwire.AttrUserPassword):
+			plain = lastValue(mod.Values)
 		}
 	}
-	if value == nil || len(value) > longestPassword {
+	switch {
+	case len(value) > longestPassword || len(plain) > longestPassword:
+		return old, false
+	case value == nil && plain != nil:
+		return secret.New(plain), true
+	case value == nil:
 		return old, false
 	}
 	old, err = ldapwire.DecodeUnicodePwd(value)

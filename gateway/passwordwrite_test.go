@@ -554,3 +554,24 @@ func TestGeneratePassword(t *testing.T) {
 		t.Errorf("%d characters: a byte does not choose evenly among them", n)
 	}
 }
+
+func TestG7_OldPasswordOfEveryForm(t *testing.T) {
+	del, add := ldapwire.ModDelete, ldapwire.ModAdd
+	old, neu := string(quoted(t, "Old-1")), string(quoted(t, "Neü-1"))
+	for name, tt := range map[string]struct {
+		mods []ldapwire.Mod
+		want string // empty: none
+	}{
+		"unicodePwd":                    {[]ldapwire.Mod{modOf(add, "unicodePwd", neu), modOf(del, "UNICODEPWD", old)}, "Old-1"},
+		"userPassword":                  {[]ldapwire.Mod{modOf(del, "userPassword", "Old-1"), modOf(add, "userPassword", "Neü-1")}, "Old-1"},
+		"userPassword only cleaned up":  {[]ldapwire.Mod{modOf(del, "unicodePwd", old), modOf(add, "unicodePwd", neu), modOf(del, "userPassword", "stale")}, "Old-1"},
+		"a reset":                       {[]ldapwire.Mod{modOf(ldapwire.ModReplace, "userPassword", "Neü-1")}, ""},
+		"longer than any password":      {[]ldapwire.Mod{modOf(del, "userPassword", strings.Repeat("x", 5000))}, ""},
+		"no password that could be one": {[]ldapwire.Mod{modOf(del, "unicodePwd", "x")}, ""},
+	} {
+		got, ok := oldPassword(ldapwire.AppendModifyRequest(nil, 1, aliceDN, tt.mods...))
+		if text := string(got.Expose()); text != tt.want || ok != (tt.want != "") {
+			t.Errorf("%s: got %q, %t, want %q", name, text, ok, tt.want)
+		}
+	}
+}
