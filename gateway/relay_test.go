@@ -342,3 +342,43 @@ func TestShutdown(t *testing.T) {
 		}
 	})
 }
+
+// reporting is a DC that remembers what was reported of it.
+type reporting struct {
+	*scriptedDC
+	reports chan string
+}
+
+func (r reporting) Report(controller string, _ error) { r.reports <- controller }
+
+// TestG9_Reports: a controller whose connection broke under a request is
+// reported, one that closed an idle connection is not.
+func TestG9_Reports(t *testing.T) {
+	for name, outstanding := range map[string]bool{"with a request outstanding": true, "idle": false} {
+		t.Run(name, func(t *testing.T) {
+			ca := certstest.New(t)
+			dc := reporting{newScriptedDC(t, ca, func(p *peer) {
+				if msg, err := p.read(); err == nil && !outstanding {
+					p.send(plainAnswer(msg)) // and close
+				}
+			}), make(chan string, 1)}
+			r := newRigFor(t, ca, &Domain{Name: "corp.example.test", DCs: dc})
+			c := r.dial()
+			c.send(ldapwire.AppendCompareRequest(nil, 1, aliceDN, "cn", []byte("x")))
+			if !outstanding {
+				c.wantResult(ldapwire.OpCompareResponse, 1, ldapwire.ResultSuccess)
+			}
+			c.wantNotice(ldapwire.ResultUnavailable)
+			select {
+			case got := <-dc.reports:
+				if !outstanding || got != "scripted" {
+					t.Errorf("%q was reported", got)
+				}
+			default:
+				if outstanding {
+					t.Error("nothing was reported")
+				}
+			}
+		})
+	}
+}
