@@ -60,7 +60,7 @@ func (s *session) relayRewritten(msg ldapwire.Message, rewrite func(ldapwire.Mes
 		return s.unreachable(msg, err)
 	}
 	for s.flight.len() >= s.srv.cfg.MaxOutstanding {
-		if err := s.waitLanding(s.srv.cfg.IdleTimeout); err != nil {
+		if err := s.waitLanding(s.limits.IdleTimeout); err != nil {
 			return err
 		}
 	}
@@ -224,7 +224,7 @@ const acceptSecurityContext52e = "80090308: LdapErr: DSID-0C090000, comment: Acc
 func (s *session) becomeAnonymous() {
 	if s.bound {
 		s.bound, s.name = false, ""
-		s.in.SetMax(s.srv.cfg.MaxMessageUnbound)
+		s.in.SetMax(s.limits.maxUnbound)
 	}
 }
 
@@ -306,7 +306,7 @@ func (s *session) bindAnswered(name string, res ldapwire.Result, took time.Durat
 	s.bound, s.name = name != "", name
 	if s.bound {
 		s.everBound = true
-		s.in.SetMax(s.srv.cfg.MaxMessage)
+		s.in.SetMax(s.limits.MaxMessage)
 	}
 	if s.logsDetails {
 		s.log.Debug("bind accepted", "name", clip(name), "dc", s.up.name, "took", took)

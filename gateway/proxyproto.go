@@ -140,7 +140,7 @@ func (s *session) proxied() error {
 func (s *Server) readdress(sess *session, address string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.clients[address] >= s.cfg.MaxPerAddress {
+	if s.clients[address] >= sess.limits.MaxPerAddress {
 		return false
 	}
 	s.clients[address]++

@@ -25,6 +25,7 @@ type Server struct {
 	turns      *turns
 	guard      *guard // nil: off
 	pool       pool
+	limits     atomic.Pointer[Limits] // of new sessions
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{} // guarded by mu
@@ -50,6 +51,9 @@ func New(cfg Config) (*Server, error) {
 		sessions:   make(map[*session]struct{}),
 		clients:    make(map[string]int),
 		done:       make(chan struct{}),
+	}
+	if err := s.SetLimits(cfg.limits()); err != nil {
+		return nil, err
 	}
 	if cfg.LockoutGuard {
 		s.guard = newGuard(cfg.now)
@@ -107,7 +111,7 @@ func (s *Server) start(conn net.Conn, inClear bool) {
 	sess := newSession(s, s.nextID.Add(1), conn)
 	sess.inClear = inClear
 	s.mu.Lock()
-	full := len(s.sessions) >= s.cfg.MaxConnections || !sess.behind && s.clients[sess.address] >= s.cfg.MaxPerAddress
+	full := len(s.sessions) >= sess.limits.MaxConnections || !sess.behind && s.clients[sess.address] >= sess.limits.MaxPerAddress
 	if s.closing || full {
 		s.mu.Unlock()
 		if full {

@@ -28,6 +28,7 @@ type session struct {
 	srv     *Server
 	log     *slog.Logger
 	raw     net.Conn // the TCP connection, to end things with
+	limits  *Limits  // as they were when it began
 	id      uint64   // for the log
 	address string   // the client's, without the port
 	behind  bool     // a load balancer names the client
@@ -61,11 +62,12 @@ type session struct {
 
 func newSession(srv *Server, id uint64, conn net.Conn) *session {
 	ctx, cancel := context.WithCancel(context.Background())
+	limits := srv.limits.Load()
 	return &session{
-		srv: srv, raw: conn, id: id, address: hostOf(conn.RemoteAddr()), ctx: ctx, cancel: cancel,
+		srv: srv, limits: limits, raw: conn, id: id, address: hostOf(conn.RemoteAddr()), ctx: ctx, cancel: cancel,
 		log:    srv.cfg.Log.With("conn", id, "client", conn.RemoteAddr().String()),
 		flight: newFlight(), logsDetails: srv.cfg.Log.Enabled(ctx, slog.LevelDebug),
-		behind: contains(srv.cfg.TrustedProxies, conn.RemoteAddr()),
+		behind: contains(limits.TrustedProxies, conn.RemoteAddr()),
 	}
 }
 
@@ -137,7 +139,7 @@ func (s *session) speak(client net.Conn, socket *netwait.Conn) {
 	s.out = newFrameWriter(client, s.srv.cfg.WriteTimeout)
 	s.toClient.set(s.raw, s.out)
 	socket.OnWait(s.flushToDC)
-	s.in = ldapwire.NewReader(client, s.srv.cfg.MaxMessageUnbound)
+	s.in = ldapwire.NewReader(client, s.limits.maxUnbound)
 }
 
 // serve handles requests until the session ends; the error says why.
@@ -156,7 +158,7 @@ func (s *session) serve() error {
 // next reads one request. While the client is silent the session may be
 // drained, lose its DC, give its buffers back, or run into the idle time.
 func (s *session) next() (ldapwire.Message, error) {
-	patience := s.srv.cfg.IdleTimeout
+	patience := s.limits.IdleTimeout
 	if !s.everBound {
 		patience = min(patience, s.srv.cfg.UnboundTimeout)
 	}

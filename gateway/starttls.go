@@ -39,7 +39,7 @@ func (s *session) refusedInClear(msg ldapwire.Message) *requestRefusal {
 // bindInClear says why a simple bind is not made before TLS. An anonymous one
 // gives nothing away.
 func (s *session) bindInClear(req ldapwire.BindRequest) *requestRefusal {
-	if req.PasswordEmpty() || s.srv.cfg.AllowPlaintextBind {
+	if req.PasswordEmpty() || s.limits.AllowPlaintextBind {
 		return nil
 	}
 	return &requestRefusal{ldapwire.ResultConfidentialityRequired, "TLS is required for a simple bind: use StartTLS first"}

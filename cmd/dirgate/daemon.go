@@ -49,6 +49,7 @@ func parseRoles(text string) ([]string, error) {
 type daemon struct {
 	cfg     *config.Config
 	log     *slog.Logger
+	level   *slog.LevelVar // of log; nil when it does not follow the configuration
 	opened  *opened
 	domains *domains
 	certs   *certs.Reloader
@@ -116,11 +117,11 @@ func (d *daemon) newGateway(registry *prometheus.Registry) (err error) {
 	d.gateway, err = gateway.New(gateway.Config{
 		TLS: d.certs.Config(), Domains: d.domains.forGateway, Resolve: newResolver(d.domains, d.log.With("in", "gateway")).resolve, Capture: d.opened.store,
 		Metrics: gateway.NewMetrics(registry), Log: d.log.With("in", "gateway"),
-		MaxMessage: int(d.cfg.Gateway.MaxMessage), MaxConnections: d.cfg.Gateway.MaxConnections,
-		AllowPlaintextBind: d.cfg.Gateway.AllowPlaintextBind, MaxPerAddress: d.cfg.Gateway.MaxConnectionsPerIP, TrustedProxies: d.cfg.Gateway.ProxyTrusted.List(),
-		IdleTimeout: time.Duration(d.cfg.Gateway.IdleTimeout), NoPasswordTranslation: !d.cfg.Gateway.TranslatePasswords,
-		LockoutGuard: d.cfg.Gateway.LockoutGuard,
+		NoPasswordTranslation: !d.cfg.Gateway.TranslatePasswords, LockoutGuard: d.cfg.Gateway.LockoutGuard,
 	})
+	if err == nil {
+		err = d.gateway.SetLimits(limitsOf(d.cfg))
+	}
 	if err != nil {
 		return err
 	}
@@ -214,6 +215,9 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) error {
 
 // wait returns when the daemon should stop.
 func (d *daemon) wait(ctx, failed context.Context, reload <-chan os.Signal) {
+	settings := newSettings(d)
+	look := time.NewTicker(lookInterval)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -224,6 +228,9 @@ func (d *daemon) wait(ctx, failed context.Context, reload <-chan os.Signal) {
 			if err := d.certs.Reload(); err == nil {
 				d.log.Info("certificate reloaded", "not_after", d.certs.NotAfter())
 			}
+			settings.reload()
+		case <-look.C:
+			settings.look()
 		}
 	}
 }

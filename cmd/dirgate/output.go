@@ -64,19 +64,31 @@ func moment(t time.Time) string {
 
 // newLog makes the logger that the configuration asks for.
 func newLog(w io.Writer, cfg *config.Config, override string) (*slog.Logger, error) {
+	level, err := logLevel(cfg, override)
+	if err != nil {
+		return nil, err
+	}
+	return newLogAt(w, cfg, level), nil
+}
+
+// newLogAt is newLog with a level that may change.
+func newLogAt(w io.Writer, cfg *config.Config, level slog.Leveler) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+func logLevel(cfg *config.Config, override string) (level slog.Level, err error) {
 	name := cfg.Log.Level
 	if override != "" {
 		name = override
 	}
-	var level slog.Level
 	if err := level.UnmarshalText([]byte(name)); err != nil {
-		return nil, usagef("--log-level %q: want debug, info, warn or error", name)
+		return level, usagef("--log-level %q: want debug, info, warn or error", name)
 	}
-	opts := &slog.HandlerOptions{Level: level}
-	if cfg.Log.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
-	}
-	return slog.New(slog.NewTextHandler(w, opts)), nil
+	return level, nil
 }
 
 // loadConfig reads the file that --config names.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -31,16 +32,22 @@ func serveCommand(io streams) *cli.Command {
 			if err != nil {
 				return err
 			}
-			log, err := newLog(io.err, cfg, c.String("log-level"))
+			level, err := logLevel(cfg, c.String("log-level"))
 			if err != nil {
 				return err
 			}
+			levels := new(slog.LevelVar)
+			levels.Set(level)
+			log := newLogAt(io.err, cfg, levels)
 			if err := harden(); err != nil {
 				log.Warn("process not hardened", "err", err)
 			}
 			d, err := newDaemon(cfg, roles, log)
 			if err != nil {
 				return err
+			}
+			if c.String("log-level") == "" { // else the flag says it for good
+				d.level = levels
 			}
 			reload := make(chan os.Signal, 1)
 			signal.Notify(reload, syscall.SIGHUP)

@@ -1,0 +1,29 @@
+package config
+
+import "slices"
+
+// live are the keys that take effect without a restart.
+var live = []string{
+	"gateway.allow_plaintext_bind",
+	"gateway.max_message",
+	"gateway.idle_timeout",
+	"gateway.max_connections",
+	"gateway.max_connections_per_ip",
+	"gateway.proxy_protocol.trusted",
+	"log.level",
+}
+
+// Changed lists the keys whose values differ: those that take effect without a
+// restart, and those that need one.
+func Changed(before, after *Config) (atOnce, restart []string) {
+	for _, k := range keys {
+		switch {
+		case k.get(before) == k.get(after):
+		case slices.Contains(live, k.name):
+			atOnce = append(atOnce, k.name)
+		default:
+			restart = append(restart, k.name)
+		}
+	}
+	return atOnce, restart
+}
