@@ -131,7 +131,7 @@ func private(f *os.File) error {
 // daemon runs as, who could not read it any more.
 func notOurs(name string, owner uint32, euid int) error {
 	if euid == 0 {
-		return fmt.Errorf("it belongs to uid %d, and this process runs as root; run it as that user: sudo -u '#%d' ...", owner, owner)
+		return fmt.Errorf("it belongs to uid %d, and this process runs as root; run it as that user: sudo -u '#%d' COMMAND", owner, owner)
 	}
 	return fmt.Errorf("it belongs to uid %d, and this process runs as uid %d; run it as that user, or `chown %d %s`", owner, euid, euid, name)
 }
