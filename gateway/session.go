@@ -236,7 +236,7 @@ func (s *session) woken(err error, now time.Time) error {
 			return nil
 		}
 		if s.flight.len() > 0 {
-			s.idle = now.Add(s.srv.cfg.IdleTimeout) // waiting for the DC is not idleness
+			s.idle = now.Add(s.limits.IdleTimeout) // waiting for the DC is not idleness
 			return nil
 		}
 		return &disconnect{ldapwire.ResultUnavailable, "idle for too long"}

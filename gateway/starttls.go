@@ -89,7 +89,7 @@ func writesPassword(msg ldapwire.Message) bool {
 // startTLS begins TLS on a connection of the plain listener (RFC 4511 section
 // 4.14). What was said before it was said by anybody on the way, so nothing of
 // it is kept: the session goes on anonymous and with another DC connection
-// (RFC 4513 section 3.1.5), and bytes that arrived behind the request, before
+// (RFC 4513 section 3.2), and bytes that arrived behind the request, before
 // its answer, end it.
 func (s *session) startTLS(msg ldapwire.Message, req ldapwire.ExtendedRequest) error {
 	switch {

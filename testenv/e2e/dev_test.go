@@ -130,6 +130,7 @@ func TestDevJSON(t *testing.T) {
 	d := startDev(t, "--json", "--dir", dir)
 	var f struct {
 		LDAPS   string `json:"ldaps_url"`
+		Plain   string `json:"ldap_url"`
 		Metrics string `json:"metrics_url"`
 		Cloud   string `json:"jumpcloud_url"`
 		LDAP    string `json:"jumpcloud_ldap_url"`
@@ -168,6 +169,12 @@ func TestDevJSON(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = c.Close() })
 		return c
+	}
+	plain := dial(f.Plain)
+	if err := plain.StartTLS(clientTLS(t, pem)); err != nil {
+		t.Error("StartTLS:", err)
+	} else if err := plain.Bind(f.Users[0].SAM, f.Users[0].Password); err != nil {
+		t.Error("bind by account name after StartTLS:", err)
 	}
 	want := map[string]string{"alice": "", "bob": "", "carol": "533", "dave": "773", "erin": "775", "frank": "532"}
 	for _, u := range f.Users {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -148,5 +149,34 @@ func TestG8_ProxyProtocol(t *testing.T) {
 		if err := bind(header); err == nil {
 			t.Errorf("header %s: served, want the connection closed", name)
 		}
+	}
+}
+
+// TestG8_ReloadLimits: a running daemon takes new limits over on SIGHUP, and
+// sessions go on.
+func TestG8_ReloadLimits(t *testing.T) {
+	w := newEmbeddedWorld(t)
+	w.serve()
+	old := w.conn()
+	if err := old.Bind("alice@"+w.name, before); err != nil {
+		t.Fatal(err)
+	}
+	w.configure("max_connections_per_ip", "1")
+	if err := w.daemon.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, "the daemon says that it has the new limits", func() bool {
+		return strings.Contains(w.output.String(), `msg="configuration reloaded" changed=gateway.max_connections_per_ip`)
+	})
+	pem, err := os.ReadFile(w.ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := tls.Dial("tcp", w.ldaps, clientTLS(t, pem)); err == nil {
+		_ = c.Close()
+		t.Error("a second connection was served, want it closed")
+	}
+	if err := old.Bind("alice@"+w.name, before); err != nil {
+		t.Error("the session that existed:", err)
 	}
 }
