@@ -433,6 +433,30 @@ func TestG4_AddOutcomes(t *testing.T) {
 			t.Errorf("outcome %q, want accepted", o)
 		}
 	})
+	t.Run("accepted, and the DC says no more", func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		r, _ := newRig(t, func(p *peer) {
+			for {
+				msg, err := p.read()
+				if err != nil {
+					return
+				}
+				if msg.Op == ldapwire.OpSearchRequest {
+					<-release
+				}
+				p.send(plainAnswer(msg))
+			}
+		}, func(c *Config) { c.BindTimeout = 100e6 })
+		c := r.dial()
+		c.bind(1)
+		c.send(request)
+		c.wantResult(ldapwire.OpAddResponse, 2, ldapwire.ResultSuccess)
+		c.wantNotice(ldapwire.ResultUnavailable)
+		if o := r.recorder.outcome(1); o != identity.OutcomeAccepted || !strings.Contains(r.recorder.reasons[1], "objectGUID") {
+			t.Errorf("outcome %q, %q, want accepted, and why the account is not known", o, r.recorder.reasons[1])
+		}
+	})
 	t.Run("unanswered", func(t *testing.T) {
 		d := directory{answer: func(ldapwire.Message) []byte { return nil }}
 		r, _ := newRig(t, d.serve)
