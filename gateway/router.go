@@ -23,13 +23,13 @@ type route struct {
 }
 
 // chooseRoute decides by the text of a bind name (MS-ADTS 5.1.1.1.1) which
-// domain is asked. Domains without a first AD one have no default: the route's
-// domain is then nil, unless a DN names the one. A name that says nothing, or
-// something unknown, goes to the default domain as it is, for AD to decide.
+// domain is asked. A name that says nothing, or something unknown, goes to the
+// default domain as it is, for AD to decide. The route's domain is nil when
+// there is none.
 func chooseRoute(domains []*Domain, name string) route {
 	r := route{domain: defaultDomain(domains), name: name}
 	switch {
-	case name == "" || r.domain == nil && len(domains) == 0:
+	case name == "" || len(domains) == 0:
 	case strings.ContainsAny(name, "=<{") || isSIDText(name): // a DN, <GUID=...>, {...}
 		r.domain = orElse(domainOfDN(domains, name), r.domain)
 	case strings.Contains(name, `\`):
@@ -116,6 +116,9 @@ func domainAbove(domains []*Domain, dns string) (found *Domain) {
 
 // domainOfDN finds the domain that a DN ends in; of several, the longest.
 func domainOfDN(domains []*Domain, name string) (found *Domain) {
+	if len(domains) == 1 && !domains[0].Foreign {
+		return domains[0] // whatever it says
+	}
 	dn, ok := canonicalDN(name)
 	if !ok {
 		return nil
@@ -177,7 +180,7 @@ func (s *session) routeBind(msg ldapwire.Message, req ldapwire.BindRequest) (lda
 		ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.BindTimeout)
 		domain, known := s.srv.cfg.Resolve(ctx, name)
 		cancel()
-		if d := domainOfLabel(domains, domain); d != nil {
+		if d := domainOfLabel(domains, domain); d != nil && known != "" {
 			r.domain, r.name = d, known
 		}
 	}
@@ -200,8 +203,14 @@ func (s *session) routeBind(msg ldapwire.Message, req ldapwire.BindRequest) (lda
 		frame = whole
 		out, err = ldapwire.ParseMessage(frame)
 	}
-	if err == nil {
-		req, err = ldapwire.ParseBindRequest(out.Body)
+	if err != nil {
+		done()
+		return msg, req, func() {}, err
 	}
-	return out, req, done, err
+	rewritten, err := ldapwire.ParseBindRequest(out.Body)
+	if err != nil {
+		done()
+		return msg, req, func() {}, err
+	}
+	return out, rewritten, done, nil
 }

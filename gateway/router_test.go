@@ -231,10 +231,14 @@ func TestG3_Resolve(t *testing.T) {
 			if name == "bob@mail.test" {
 				return "lab.test", "CN=bob,DC=lab,DC=test"
 			}
+			if name == "odd@mail.test" {
+				return "lab.test", "" // a name must not become an anonymous bind
+			}
 			return "", ""
 		}
 	})
 	for name, want := range map[string]struct{ domain, as string }{
+		"odd@mail.test":    {"corp.example.test", "odd@mail.test"},
 		"bob@mail.test":    {"lab.test", "CN=bob,DC=lab,DC=test"},
 		"nobody@mail.test": {"corp.example.test", "nobody@mail.test"},
 		"bob@lab.test":     {"lab.test", "bob@lab.test"},

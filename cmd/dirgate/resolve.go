@@ -39,9 +39,10 @@ const (
 	lookupTime  = 2 * time.Second
 	lookupSlots = 8
 	knownNames  = 10_000 // kept at most
-	knownFor    = 5 * time.Minute
-	unknownFor  = time.Minute
-	pauseFor    = 15 * time.Second
+	// knownFor is the same for addresses of somebody and of nobody: otherwise
+	// the time that a bind takes would tell them apart.
+	knownFor = 2 * time.Minute
+	pauseFor = 15 * time.Second
 	// pauseRefused is for an import account whose password is wrong: trying it
 	// again and again would lock it.
 	pauseRefused = 10 * time.Minute
@@ -107,7 +108,7 @@ func (r *resolver) lookup(ctx context.Context, name string) resolved {
 	case len(names) == 1:
 		owners = names
 	case len(names) > 1 || len(owners) != 1:
-		return resolved{until: r.now().Add(unknownFor)}
+		return resolved{until: r.now().Add(knownFor)}
 	}
 	owners[0].until = r.now().Add(knownFor)
 	return owners[0]
