@@ -76,7 +76,8 @@ func GUIDFromBytes(b []byte) (GUID, error) {
 func ParseGUID(text string) (GUID, error) {
 	var g GUID
 	flat := strings.ReplaceAll(text, "-", "")
-	if len(text) != 36 || len(flat) != 32 {
+	dashed := len(text) == 36 && text[8] == '-' && text[13] == '-' && text[18] == '-' && text[23] == '-'
+	if !dashed || len(flat) != 32 {
 		return g, fmt.Errorf("objectGUID %q: %w", text, errGUID)
 	}
 	raw, err := hex.DecodeString(flat)
