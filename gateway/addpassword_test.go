@@ -131,7 +131,7 @@ func TestG4_AddOutcomes(t *testing.T) {
 				}
 				p.send(plainAnswer(msg))
 			}
-		}, func(c *Config) { c.BindTimeout = 100e6 })
+		}, func(c *Config) { c.BindTimeout = 1e9 })
 		c := r.dial()
 		c.bind(1)
 		c.send(request)
