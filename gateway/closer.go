@@ -31,19 +31,31 @@ func (c *closer) forget() {
 	c.conn, c.out = nil, nil
 }
 
+// halt makes everything fail that waits on the connection.
+func (c *closer) halt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.haltLocked()
+}
+
+func (c *closer) haltLocked() {
+	if c.conn != nil {
+		c.out.stop()
+		_ = c.conn.SetDeadline(time.Unix(1, 0))
+	}
+}
+
 func (c *closer) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	if c.conn != nil {
-		c.closeLocked()
-	}
+	c.closeLocked()
 }
 
-// closeLocked stops the writer before it closes: reads call flushes (see
-// package netwait), and Close waits for a read to return.
 func (c *closer) closeLocked() {
-	c.out.stop()
-	_ = c.conn.SetDeadline(time.Unix(1, 0))
-	_ = c.conn.Close()
+	c.haltLocked()
+	if c.conn != nil {
+		_ = c.conn.Close()
+	}
 }

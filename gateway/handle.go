@@ -252,6 +252,9 @@ func (s *session) bindAtDC(msg ldapwire.Message, req ldapwire.BindRequest) error
 	}
 	if err != nil {
 		attempt.bindFailed(err)
+		if s.up != nil {
+			s.srv.pool.discard(s.up.domain, s.up.name)
+		}
 		s.dropUpstream(false)
 		s.srv.cfg.Metrics.bindVerdict(ldapwire.ResultUnavailable, nil)
 		return s.unreachable(msg, err)

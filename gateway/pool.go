@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,12 +45,36 @@ func (p *pool) take(domain *Domain) *upstream {
 			continue
 		}
 		p.idle = append(p.idle[:i], p.idle[i+1:]...)
-		if time.Since(up.since) < p.age && up.isAlive() {
+		if time.Since(up.since) < p.age && up.inRotation() && up.isAlive() {
 			return up
 		}
 		_ = up.conn.Close()
 	}
 	return nil
+}
+
+// rotation is a Dialer that watches its controllers; *dc.Set is one.
+type rotation interface {
+	InRotation(controller string) bool
+}
+
+// inRotation: a controller that hangs keeps its connections open.
+func (u *upstream) inRotation() bool {
+	r, ok := u.domain.DCs.(rotation)
+	return !ok || r.InRotation(u.name)
+}
+
+// discard closes the connections of a controller that did not answer.
+func (p *pool) discard(domain *Domain, name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = slices.DeleteFunc(p.idle, func(up *upstream) bool {
+		gone := up.domain == domain && up.name == name
+		if gone {
+			_ = up.conn.Close()
+		}
+		return gone
+	})
 }
 
 // isAlive: still open, and silent. A controller that closed it, or announced

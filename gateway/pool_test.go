@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/dirgate/dirgate/certs/certstest"
 	"github.com/dirgate/dirgate/gateway/ldapwire"
 )
 
@@ -52,6 +54,14 @@ func (r *rig) leave(c *peer) {
 	r.tb.Helper()
 	c.send(ldapwire.AppendUnbindRequest(nil, 99))
 	c.wantEnd()
+	receiveUntil(r.tb, func() bool { return len(r.server.snapshot()) == 0 })
+}
+
+// leave2 does the same for two sessions at once.
+func (r *rig) leave2(a, b *peer) {
+	r.tb.Helper()
+	a.send(ldapwire.AppendUnbindRequest(nil, 99))
+	b.send(ldapwire.AppendUnbindRequest(nil, 99))
 	receiveUntil(r.tb, func() bool { return len(r.server.snapshot()) == 0 })
 }
 
@@ -293,4 +303,80 @@ func TestG10_AtRest(t *testing.T) {
 		c.send(frame[5:])
 		c.wantResult(ldapwire.OpCompareResponse, 2, ldapwire.ResultCompareFalse)
 	})
+}
+
+// rotating is a DC that says whether it is in rotation.
+type rotating struct {
+	*scriptedDC
+	in *atomic.Bool
+}
+
+func (r rotating) InRotation(string) bool { return r.in.Load() }
+
+// TestG9_PoolAvoidsFailedControllers: a hanging controller keeps its
+// connections open; the pool does not hand them out.
+func TestG9_PoolAvoidsFailedControllers(t *testing.T) {
+	ca := certstest.New(t)
+	dc := rotating{newScriptedDC(t, ca, identities(t)), new(atomic.Bool)}
+	dc.in.Store(true)
+	r := newRigFor(t, ca, &Domain{Name: "corp.example.test", DCs: dc})
+	c := r.dial()
+	c.bind(1)
+	r.leave(c)
+	dc.in.Store(false)
+	r.dial().bind(1)
+	if n := dc.accepted(); n != 2 {
+		t.Errorf("the DC had %d connections, want 2", n)
+	}
+}
+
+// TestG9_UnansweredBindEmptiesThePool: what one session found out, the next
+// does not have to.
+func TestG9_UnansweredBindEmptiesThePool(t *testing.T) {
+	var hang atomic.Bool
+	r, dc := newRig(t, func(p *peer) {
+		for {
+			msg, err := p.read()
+			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
+				return
+			}
+			if !hang.Load() {
+				p.send(plainAnswer(msg))
+			}
+		}
+	}, func(c *Config) { c.BindTimeout = 500 * time.Millisecond })
+	a, b := r.dial(), r.dial()
+	a.bind(1)
+	b.bind(1)
+	r.leave2(a, b)
+	if n := r.server.pool.len(); n != 2 {
+		t.Fatalf("%d connections were kept, want 2", n)
+	}
+	hang.Store(true)
+	c := r.dial()
+	c.send(ldapwire.AppendBindRequest(nil, 1, "CN=alice", []byte("x")))
+	c.wantResult(ldapwire.OpBindResponse, 1, ldapwire.ResultUnavailable)
+	if n := r.server.pool.len(); n != 0 {
+		t.Errorf("%d connections are kept, want none", n)
+	}
+	hang.Store(false)
+	c.bind(2)
+	if n := dc.accepted(); n != 3 {
+		t.Errorf("the DC had %d connections, want 3", n)
+	}
+}
+
+// TestG1_NothingStaysBehindAtRest: a message that was gathered when the quiet
+// time ended is sent all the same, in either direction.
+func TestG1_NothingStaysBehindAtRest(t *testing.T) {
+	r, _ := newRig(t, answerAll, func(c *Config) { c.quiet = time.Millisecond })
+	c := r.dial()
+	c.bind(1)
+	for id := int32(2); id < 3000; id++ {
+		c.send(ldapwire.AppendCompareRequest(nil, id, aliceDN, "cn", []byte("x")))
+		c.wantResult(ldapwire.OpCompareResponse, id, ldapwire.ResultSuccess)
+		for range id % 7 { // so that requests meet the end of the quiet time at every point
+			time.Sleep(150 * time.Microsecond)
+		}
+	}
 }

@@ -212,6 +212,7 @@ func (s *session) wakeIfWanted() {
 // rest waits without a buffer until the client says something or the idle
 // time is over. TLS has nothing left: its last read ended for want of bytes.
 func (s *session) rest() {
+	s.flushToDC() // a read that a deadline ends has not told of its wait
 	s.in.Release()
 	s.up.rest()
 	_ = s.client.SetReadDeadline(s.idle)
@@ -264,6 +265,10 @@ func (s *session) drain() {
 // kill ends the session at once.
 func (s *session) kill() {
 	s.cancel()
+	// Nothing may wait any more before anything is closed: each side's read
+	// runs the other's flush, and Close waits for the read.
+	s.toDC.halt()
+	s.toClient.halt()
 	s.toDC.close()
 	s.toClient.close()
 	_ = s.raw.Close()

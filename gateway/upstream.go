@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -167,21 +166,6 @@ func (s *session) dropUpstream(unbind bool) {
 	s.flight.clear()
 }
 
-// report tells the Dialer of a controller that failed. One that closes an
-// idle connection in an orderly way has not: AD does so after 15 minutes.
-func (s *session) report(up *upstream, err error) {
-	r, ok := up.domain.DCs.(reporter)
-	if ok && s.ctx.Err() == nil && (s.flight.len() > 0 || !errors.Is(err, io.EOF)) {
-		r.Report(up.name, err)
-	}
-}
-
-// reporter is a Dialer that wants to know of a controller whose connection
-// ended by itself, so that the next session is not sent there; *dc.Set is one.
-type reporter interface {
-	Report(controller string, err error)
-}
-
 // answers forwards what the DC sends until the connection ends.
 func (s *session) answers(up *upstream) {
 	err := s.relayAnswers(up)
@@ -189,7 +173,6 @@ func (s *session) answers(up *upstream) {
 		return
 	}
 	up.err = err
-	s.report(up, err)
 	close(up.gone)
 	s.wake()
 }
@@ -201,6 +184,7 @@ func (s *session) relayAnswers(up *upstream) error {
 		}
 		msg, err := up.in.Next()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
+			s.flushToClient() // a read that a deadline ends has not told of its wait
 			if err := up.waitAtRest(); err != nil {
 				return err
 			}

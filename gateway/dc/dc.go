@@ -134,6 +134,14 @@ func (s *Set) ReadOnly(name string) bool {
 	return slices.ContainsFunc(s.list, func(c *controller) bool { return c.name == name && c.state.readOnly })
 }
 
+// InRotation reports whether nothing is known against a controller. One that
+// is not listed (any more) is not in rotation.
+func (s *Set) InRotation(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.list, func(c *controller) bool { return c.name == name && (c.state.up || !c.state.known) })
+}
+
 // Report takes a controller out of rotation because a connection to it died or
 // timed out, as its owner saw: err says how. A nil err and a name that is not
 // listed are ignored.
