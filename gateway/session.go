@@ -253,6 +253,9 @@ func (s *session) woken(err error, now time.Time) error {
 // and the outstanding requests are gone with it.
 func (s *session) upstreamGone(cause error) error {
 	s.log.Warn("domain controller connection lost", "dc", s.up.name, "outstanding", s.flight.len(), "err", cause)
+	if errors.Is(cause, errNotice) {
+		return errBye
+	}
 	return &disconnect{ldapwire.ResultUnavailable, "the domain controller's connection was lost; connect again"}
 }
 

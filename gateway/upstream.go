@@ -96,6 +96,9 @@ func (u *upstream) waitAtRest() error {
 	}
 }
 
+// errNotice: the DC announced the end, and the client has its words.
+var errNotice = errors.New("the domain controller sent a notice of disconnection")
+
 var errNoDomain = errors.New("no domain is registered")
 
 // upstreamReady makes sure that the session has a DC connection: one from
@@ -211,7 +214,8 @@ func (s *session) answer(up *upstream, msg ldapwire.Message) error {
 	if msg.ID == 0 { // unsolicited (RFC 4511 section 4.4)
 		s.forward(msg)
 		if isDisconnection(msg) {
-			return errors.New("the domain controller sent a notice of disconnection")
+			s.flushToClient()
+			return errNotice
 		}
 		return nil
 	}
