@@ -95,7 +95,9 @@
 // That does not say locked (775), since the account is not: the password that
 // was accepted last passes at any time, and one refusal is kept back for it, as
 // it may have been changed. The old password of a change is guarded like that
-// of a bind. What was wrong may be tried again after a password change that the
+// of a bind, in domains whose passwords are not captured too. A name that AD
+// counts refusals for is not forgotten to make room for others: when 65,536 are
+// remembered and no room is found, a new one is answered with busy. What was wrong may be tried again after a password change that the
 // gateway captured, after another password was accepted, after the accepted one
 // was refused, and after the time above. Answers that only the right password
 // gets (expired, disabled and the like) are never taken for wrong.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"container/list"
 	"crypto/rand"
+	"strings"
 	"sync"
 	"time"
 
@@ -136,6 +137,14 @@ func (g *guard) admit(domain, key, address string, m mark) admission {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now, policy := g.now(), g.policy(domain)
+	if g.names[key] == nil {
+		switch {
+		case !g.addresses.allow(address, now): // or it could fill the memory with invented names
+			return addressHeld()
+		case !g.makeRoom(now):
+			return admission{answer: &guardAnswer{ldapwire.ResultBusy, "too many names were tried; try again later"}, held: heldThrottled}
+		}
+	}
 	s := g.subjectOf(key)
 	s.forget(now, policy)
 	a := &attempt{guard: g, subject: s, domain: domain, name: key, address: address, mark: m, print: g.fingerprint(s.salt, m)}
@@ -152,7 +161,7 @@ func (g *guard) admit(domain, key, address string, m mark) admission {
 	case a.known:
 		return s.start(a)
 	case !g.addresses.allow(address, now):
-		return admission{answer: &guardAnswer{ldapwire.ResultBusy, "too many failed binds from this address; try again later"}, held: heldAddress}
+		return addressHeld()
 	case policy.threshold == 0 || before != nil: // one without an answer was counted then
 		return s.start(a)
 	}
@@ -166,6 +175,10 @@ func (g *guard) admit(domain, key, address string, m mark) admission {
 	first := !s.warned
 	s.warned = true
 	return admission{answer: &guardAnswer{ldapwire.ResultInvalidCredentials, acceptSecurityContext52e}, held: heldThrottled, first: first}
+}
+
+func addressHeld() admission {
+	return admission{answer: &guardAnswer{ldapwire.ResultBusy, "too many failed binds from this address; try again later"}, held: heldAddress}
 }
 
 // budget is how many refusals an account may collect from new passwords. The
@@ -357,10 +370,42 @@ func (g *guard) subjectOf(key string) *subject {
 	s := &subject{salt: g.salt}
 	s.element = g.recent.PushFront(s)
 	g.give(s, key)
-	if g.recent.Len() > maxSubjects {
-		g.drop(g.recent.Back().Value.(*subject))
-	}
 	return s
+}
+
+// roomSearch bounds how many subjects are looked at for one to forget, as the
+// lock is held meanwhile. The next search goes on where the last one ended.
+const roomSearch = 256
+
+// makeRoom forgets a subject that AD counts nothing for, if there are too many;
+// false: it found none. The caller holds mu.
+func (g *guard) makeRoom(now time.Time) bool {
+	if g.recent.Len() < maxSubjects {
+		return true
+	}
+	for range roomSearch {
+		e := g.recent.Back()
+		s := e.Value.(*subject)
+		if !g.counts(s, now) {
+			g.drop(s)
+			return true
+		}
+		g.recent.MoveToFront(e)
+	}
+	return false
+}
+
+// counts reports whether a subject has refusals that AD still counts, or may
+// get one; the caller holds mu.
+func (g *guard) counts(s *subject, now time.Time) bool {
+	if len(s.trying) > 0 {
+		return true
+	}
+	if s.fails == 0 || len(s.keys) == 0 {
+		return false
+	}
+	domain, _, _ := strings.Cut(s.keys[0], "\x00")
+	return now.Sub(s.last) <= g.policy(domain).window+time.Second
 }
 
 // give makes key a name of s; the caller holds mu.

@@ -409,10 +409,48 @@ func TestAddressLimits(t *testing.T) {
 func TestG7_Bounded(t *testing.T) {
 	r := newGuardRig(t)
 	for i := range maxSubjects + 100 {
-		r.g.admit(guardDomain, fmt.Sprint("user", i), "192.0.2.1", mark{})
+		r.g.admit(guardDomain, fmt.Sprint("user", i), "192.0.2.1", mark{}).try.unsettled(false)
 	}
 	if n := len(r.g.names); n != maxSubjects || r.g.recent.Len() != n {
 		t.Errorf("%d names, %d subjects, want %d", n, r.g.recent.Len(), maxSubjects)
+	}
+}
+
+// TestG7_FloodKeepsCounts: however many names are invented, those that AD counts
+// refusals for are remembered.
+func TestG7_FloodKeepsCounts(t *testing.T) {
+	r := newGuardRig(t)
+	for i := range r.threshold - 1 {
+		r.want("alice", fmt.Sprint("guess", i), "bad_credentials")
+	}
+	pending := r.admit("bob", "x")
+	for i := range maxSubjects + 100 {
+		r.admit(fmt.Sprint("nobody", i), "x").try.unsettled(false)
+	}
+	r.want("alice", "another", heldThrottled)
+	if d := r.admit("bob", "x"); d.wait == nil {
+		t.Error("an attempt on its way was forgotten")
+	}
+	pending.try.unsettled(false)
+
+	for range failuresAtOnce {
+		r.g.addresses.take("192.0.2.1", r.clock)
+	}
+	before := r.g.salt
+	r.want("invented", "x", heldAddress)
+	if r.g.salt != before {
+		t.Error("a name from an address over its limit was remembered")
+	}
+	r.later(time.Minute)
+
+	for _, s := range r.g.names {
+		s.fails, s.last = 1, r.clock
+	}
+	if d := r.admit("one more", "x"); d.answer == nil || d.answer.code != ldapwire.ResultBusy {
+		t.Errorf("got %+v, want busy: there is no room", d)
+	}
+	if n := r.g.recent.Len(); n != maxSubjects {
+		t.Errorf("%d subjects, want %d", n, maxSubjects)
 	}
 }
 

@@ -133,6 +133,7 @@ func (a *attempt) learn(b boundAccount) {
 func (g *guard) accountOf(account identity.Account, name string) *subject {
 	s := g.names[accountKey(account)]
 	if s == nil {
+		g.makeRoom(g.now()) // an account that was bound is remembered in any case
 		s = g.subjectOf(name)
 		if s.known { // of another account, which had this name before
 			s.lose(name)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dirgate/dirgate/certs/certstest"
 	"github.com/dirgate/dirgate/gateway/ldapwire"
 )
 
@@ -313,5 +314,39 @@ func TestG7_WaitEnds(t *testing.T) {
 	res, err := ldapwire.ParseResult(msg.Body)
 	if err != nil || (res.Code != ldapwire.ResultBusy && res.Code != ldapwire.ResultUnavailable) {
 		t.Errorf("got %s, %v, want busy or unavailable", res.Code, err)
+	}
+}
+
+// TestG7_NotCapturedChange: wrong old passwords are held back in a domain whose
+// passwords are not captured, too.
+func TestG7_NotCapturedChange(t *testing.T) {
+	var changes atomic.Int32
+	ca := certstest.New(t)
+	dc := newScriptedDC(t, ca, func(p *peer) {
+		for {
+			msg, err := p.read()
+			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
+				return
+			}
+			frame := plainAnswer(msg)
+			if msg.Op == ldapwire.OpModifyRequest {
+				changes.Add(1)
+				frame = ldapwire.AppendResult(nil, msg.ID, ldapwire.OpModifyResponse, ldapwire.ResultConstraintViolation, "", "00000056: AtrErr: DSID-03191083")
+			}
+			p.send(frame)
+		}
+	})
+	r := newRigFor(t, ca, &Domain{Name: guardDomain, DCs: dc}, guarded)
+	c := r.dial()
+	c.bind(1)
+	for i := range int32(20) {
+		c.send(changeRequest(t, 10+i, aliceDN, "guess"+string('a'+i), "Secret-2"))
+		c.wantResult(ldapwire.OpModifyResponse, 10+i, ldapwire.ResultConstraintViolation)
+	}
+	if n, want := changes.Load(), int32(assumedPolicy.threshold-1); n != want {
+		t.Errorf("the DC saw %d wrong old passwords, want %d", n, want)
+	}
+	if n := r.recorder.count(); n != 0 {
+		t.Errorf("%d changes recorded, want none", n)
 	}
 }

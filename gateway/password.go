@@ -60,7 +60,8 @@ func (s *session) setPassword(msg ldapwire.Message, dn string, found *newPasswor
 	if err := s.upstreamReady(); err != nil {
 		return s.unreachable(msg, err)
 	}
-	if !found.plain && !s.up.domain.Capture {
+	guarded := s.srv.guard != nil && found.kind == identity.PasswordChange
+	if !found.plain && !s.up.domain.Capture && !guarded {
 		return s.relay(msg)
 	}
 	w := &passwordWrite{msg: msg, kind: found.kind, mustChange: found.mustChange, dn: dn, frame: msg.Raw}

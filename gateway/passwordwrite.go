@@ -148,10 +148,23 @@ func (s *session) readCreated(dn string) (account identity.Account, reason strin
 
 // writeUnrecorded is write for a domain whose passwords are not captured.
 func (s *session) writeUnrecorded(w *passwordWrite, answers <-chan []byte, start time.Time) error {
+	account := identity.Account{Domain: s.up.domain.Name, DN: w.dn}
+	if s.srv.guard != nil && w.kind == identity.PasswordChange {
+		t, err := s.readTarget(w.dn) // the guard counts by account, not by spelling
+		if err != nil {
+			return s.notPrepared(w, err)
+		}
+		account = t.account
+	}
+	attempt, err := s.guardChange(w, account)
+	if err != nil {
+		return s.notPrepared(w, err)
+	}
 	answer, err := s.writeExchange(w, answers)
+	attempt.changeSettled(answer, err)
 	outcome, _ := settle(w.sent(), answer, err)
 	if outcome == identity.OutcomeAccepted {
-		s.srv.guard.passwordChanged(identity.Account{Domain: s.up.domain.Name, DN: w.dn}, w.password)
+		s.srv.guard.passwordChanged(account, w.password)
 	}
 	return s.answerWrite(w, answer, err, outcome, start)
 }
