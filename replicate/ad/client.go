@@ -171,7 +171,8 @@ func userFrom(e *ldap.Entry) (identity.User, error) {
 		Username: e.GetAttributeValue("sAMAccountName"), UPN: e.GetAttributeValue("userPrincipalName"),
 		Mail: e.GetAttributeValue("mail"), First: e.GetAttributeValue("givenName"), Last: e.GetAttributeValue("sn"),
 		Disabled: control&accountDisable != 0, Privileged: e.GetAttributeValue("adminCount") == "1",
-		PwdLastSet: lastSet, Computer: control&trustAccounts != 0 || slices.ContainsFunc(e.GetAttributeValues("objectClass"), isComputer),
+		PwdLastSet: lastSet, MustChange: e.GetAttributeValue("pwdLastSet") == "0",
+		Computer: control&trustAccounts != 0 || slices.ContainsFunc(e.GetAttributeValues("objectClass"), isComputer),
 	}, nil
 }
 

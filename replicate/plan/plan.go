@@ -72,12 +72,14 @@ type PasswordCase struct {
 	Taken map[string]bool
 }
 
+const temporary = "temporary password (must change at next logon)"
+
 // Early decides what needs no look at JumpCloud, or returns false. Password
 // begins with it; a caller may ask before it gathers the rest.
 func Early(c PasswordCase) (Decision, bool) {
 	switch {
 	case c.Change.MustChange:
-		return Decision{Verb: Discard, Reason: "temporary password (must change at next logon)"}, true
+		return Decision{Verb: Discard, Reason: temporary}, true
 	case c.Change.Account.GUID.IsZero():
 		return Decision{Verb: DeadLetter, Reason: "the account could not be read when the password was changed, and its name may since " +
 			"have become another person's: let the import account read it, change the password again, and run " + discard(c.Change.Seq)}, true
@@ -95,6 +97,12 @@ func Early(c PasswordCase) (Decision, bool) {
 	case !c.AD.InScope:
 		return Decision{Verb: Discard, Reason: fmt.Sprintf(
 			"not in the domain's scope (below its root container and in its scope group), for %v", DoubtLimit)}, true
+	case c.AD.MustChange && c.Doubt < DoubtLimit:
+		// Set in a second step, or the state before this change on a
+		// controller that has not learnt of it.
+		return Decision{Verb: Wait, Reason: "the account must change its password at next logon, as far as this controller knows"}, true
+	case c.AD.MustChange:
+		return Decision{Verb: Discard, Reason: temporary}, true
 	}
 	return Decision{}, false
 }

@@ -50,6 +50,9 @@ func TestPassword(t *testing.T) {
 		{"P2 a newer one was applied", PasswordCase{AD: &alice, Link: &identity.Link{JumpCloudID: "j1", PasswordSeq: 8}, Linked: &identity.User{ID: "j1"}}, Discard, "", false, "stale"},
 		{"P2 an older one was applied", PasswordCase{AD: &alice, Link: &identity.Link{JumpCloudID: "j1", PasswordSeq: 6}, Linked: &identity.User{ID: "j1"}}, SetPassword, "j1", false, "linked"},
 		{"a temporary password", PasswordCase{Change: identity.Change{MustChange: true}, AD: &alice, Link: link, Linked: &identity.User{ID: "j1"}}, Discard, "", false, "temporary password (must change at next logon)"},
+		{"a temporary password, set in two steps", PasswordCase{AD: with(func(u *identity.User) { u.MustChange = true }), Link: link, Linked: &identity.User{ID: "j1"}}, Wait, "", false, "at next logon"},
+		{"a temporary password, nearly long enough", PasswordCase{AD: with(func(u *identity.User) { u.MustChange = true }), Doubt: DoubtLimit - 1}, Wait, "", false, "at next logon"},
+		{"a temporary password for long", PasswordCase{AD: with(func(u *identity.User) { u.MustChange = true }), Doubt: DoubtLimit, Link: link, Linked: &identity.User{ID: "j1"}}, Discard, "", false, "temporary password (must change at next logon)"},
 		{"nobody knows whose it is", PasswordCase{Change: identity.Change{Account: identity.Account{DN: "CN=Alice"}}, AD: &alice, Link: link, Linked: &identity.User{ID: "j1"}}, DeadLetter, "", false, "could not be read"},
 	}
 	for _, tt := range tests {

@@ -28,6 +28,9 @@ type User struct {
 	DC string `json:"dc,omitempty"`
 	// PwdLastSet is AD's pwdLastSet (100 ns since 1601 UTC; 0: must change).
 	PwdLastSet int64 `json:"pwdLastSet,omitempty"`
+	// MustChange: AD says that pwdLastSet is 0. One that could not be read is
+	// 0 in PwdLastSet too, but says nothing.
+	MustChange bool `json:"mustChange,omitempty"`
 	// PasswordDate is JumpCloud's password_date as it was answered.
 	PasswordDate string `json:"passwordDate,omitempty"`
 	State        string `json:"state,omitempty"` // JumpCloud: STAGED, ACTIVATED, SUSPENDED
