@@ -1,9 +1,11 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -73,6 +75,9 @@ func (r *RegisterRequest) Merge(stored *store.Domain) (d store.Domain, warnings 
 	}
 	if stored != nil {
 		warnings = widened(*stored, d)
+		if r.ImportPassword == nil {
+			warnings = append(warnings, entrusted(*stored, d)...)
+		}
 	}
 	return d, warnings, nil
 }
@@ -134,13 +139,55 @@ func widened(stored, d store.Domain) (warnings []string) {
 	if stored.ScopeGroup != "" && d.ScopeGroup == "" {
 		warnings = append(warnings, fmt.Sprintf("without the scope group %s the passwords of everyone in the root container are replicated", stored.ScopeGroup))
 	}
+	if stored.ScopeGroup != "" && d.ScopeGroup != "" && !strings.EqualFold(stored.ScopeGroup, d.ScopeGroup) {
+		warnings = append(warnings, fmt.Sprintf("the scope group changes from %s to %s, whose members' passwords are replicated", stored.ScopeGroup, d.ScopeGroup))
+	}
+	if stored.RootDN != "" && d.RootDN != "" && !below(d.RootDN, stored.RootDN) {
+		warnings = append(warnings, fmt.Sprintf("the root container %s is not below %s: users of other containers are replicated", d.RootDN, stored.RootDN))
+	}
 	if stored.RootDN != "" && d.RootDN == "" && !strings.EqualFold(stored.RootDN, stored.BaseDN) {
 		warnings = append(warnings, fmt.Sprintf("without the root container %s users of the whole domain are replicated", stored.RootDN))
 	}
 	if stored.UseCase != d.UseCase {
 		warnings = append(warnings, fmt.Sprintf("the use case changes from %s to %s, also in JumpCloud", stored.UseCase, d.UseCase))
 	}
+	if stored.PasswordSync == store.PasswordSyncValidateOnly && d.PasswordSync == store.PasswordSyncCapture {
+		warnings = append(warnings, "with --password-sync capture the passwords that people set are captured and replicated")
+	}
 	return warnings
+}
+
+// below says whether dn is base or in it. A DN that is written otherwise than
+// the stored one, with a space or an escape, counts as another.
+func below(dn, base string) bool {
+	dn, base = strings.ToLower(dn), strings.ToLower(base)
+	return dn == base || strings.HasSuffix(dn, ","+base) && !strings.HasSuffix(dn, `\,`+base)
+}
+
+// entrusted says to whom the stored import password would be given that it was
+// not given for.
+func entrusted(stored, d store.Domain) (warnings []string) {
+	var known []string
+	for _, address := range stored.DCs {
+		known = append(known, host(address))
+	}
+	for _, address := range d.DCs {
+		if !slices.Contains(known, host(address)) {
+			warnings = append(warnings, fmt.Sprintf("the stored import password will be sent to another controller, %s (or give --import-password-file)", address))
+		}
+	}
+	if !bytes.Equal(stored.CAPEM, d.CAPEM) {
+		warnings = append(warnings, "the stored import password will be sent to controllers that other CAs vouch for (or give --import-password-file)")
+	}
+	return warnings
+}
+
+// host is the name in a controller's address; one that is no URL is itself.
+func host(address string) string {
+	if u, err := url.Parse(address); err == nil && u.Hostname() != "" {
+		return strings.ToLower(u.Hostname())
+	}
+	return address
 }
 
 // Register checks a domain on both sides and stores it. A secret that is not
