@@ -16,7 +16,8 @@ import (
 // resolver finds out for the gateway whose mail address a bind name is. It
 // asks AD as the import account, over connections of its own, and keeps what
 // it learnt for a while. Whatever fails, the name is used as it is: a client
-// never waits for longer than lookupTime, and learns nothing from the answer
+// never waits for longer than lookupTime for its turn and as long for the
+// answer, and learns nothing from the answer
 // but what the controller says to its bind.
 type resolver struct {
 	domains *domains
@@ -66,18 +67,29 @@ func (r *resolver) resolve(ctx context.Context, name string) (domain, bindName s
 	if ok && r.now().Before(found.until) {
 		return found.domain, found.name
 	}
-	// A client that goes away must not look like a controller that fails.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTime)
-	defer cancel()
-	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	case <-ctx.Done():
+	ctx, done, ok := r.turn(ctx)
+	if !ok {
 		return "", ""
 	}
+	defer done()
 	found = r.lookup(ctx, name)
 	r.remember(key, found)
 	return found.domain, found.name
+}
+
+// turn waits for a slot, for lookupTime at most, and gives the context of the
+// lookup. Neither a client that goes away nor the wait may look like a
+// controller that fails: the lookup has its own time, which begins now.
+func (r *resolver) turn(ctx context.Context) (_ context.Context, done func(), ok bool) {
+	waiting, stop := context.WithTimeout(ctx, lookupTime)
+	defer stop()
+	select {
+	case r.slots <- struct{}{}:
+	case <-waiting.Done():
+		return nil, nil, false
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTime)
+	return ctx, func() { cancel(); <-r.slots }, true
 }
 
 // lookup asks every domain: the name may belong to one whose name is not in

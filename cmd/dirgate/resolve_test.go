@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dirgate/dirgate/certs/certstest"
@@ -103,4 +105,35 @@ func TestG3_ResolveMail(t *testing.T) {
 	if got, want := resolve("bob.baker@mail.test"), (answer{"lab.test", dn(lab, "bob")}); got != want {
 		t.Errorf("after the pause: got %q, want %q", got, want)
 	}
+}
+
+// TestResolveTurn: a lookup's time begins when it has its slot, and is not its
+// client's.
+func TestResolveTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newResolver(nil, nil)
+		for range lookupSlots {
+			r.slots <- struct{}{}
+		}
+		if _, _, ok := r.turn(t.Context()); ok {
+			t.Error("no slot is free: got one")
+		}
+		client, leave := context.WithCancel(t.Context())
+		time.AfterFunc(lookupTime-time.Millisecond, func() { <-r.slots })
+		ctx, done, ok := r.turn(client)
+		if !ok {
+			t.Fatal("got no slot, want the one that became free")
+		}
+		if deadline, _ := ctx.Deadline(); time.Until(deadline) != lookupTime {
+			t.Errorf("got %v for the lookup, want %v", time.Until(deadline), lookupTime)
+		}
+		leave()
+		if ctx.Err() != nil {
+			t.Errorf("after the client left: got %v, want a lookup that goes on", ctx.Err())
+		}
+		done()
+		if len(r.slots) != lookupSlots-1 {
+			t.Errorf("got %d slots taken, want the lookup's given back", len(r.slots))
+		}
+	})
 }
