@@ -34,6 +34,7 @@ type request struct {
 	at time.Time
 	// answer takes every message of an exchange; nil for a relayed request.
 	answer chan<- []byte
+	bind   *bindWait // a bind; nil for others
 	// rewrite gives what the client gets in place of a message; nil: itself.
 	rewrite func(ldapwire.Message) []byte
 }

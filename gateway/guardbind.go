@@ -65,11 +65,9 @@ func (a *attempt) bindFailed(err error) { a.unsettled(errors.Is(err, errUnanswer
 
 // learnBound asks the DC who the name of a successful bind is, once for each
 // name, so that the forms of its name share one count. The client has its
-// answer by then; its next request waits until this is done.
+// answer by then; its next request waits until this is done. wantsAccount has
+// said that it should be asked.
 func (s *session) learnBound(a *attempt) error {
-	if !a.wantsAccount() {
-		return nil
-	}
 	b, err := s.readBound()
 	if errors.Is(err, errNotSent) || errors.Is(err, errUnanswered) {
 		return s.upstreamGone(err)

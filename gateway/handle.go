@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -191,7 +190,7 @@ func (s *session) bind(msg ldapwire.Message) error {
 	}
 	defer done()
 	err = s.bindAtDC(msg, req)
-	if !s.bound {
+	if !s.bound && !s.binding {
 		s.domain = nil
 	}
 	return err
@@ -234,86 +233,6 @@ func (s *session) refuseBind(msg ldapwire.Message, code ldapwire.ResultCode, why
 	s.dropUpstream(true)
 	s.srv.cfg.Metrics.bindVerdict(code, []byte(why))
 	return s.answerLocally(msg, code, why)
-}
-
-func (s *session) bindAtDC(msg ldapwire.Message, req ldapwire.BindRequest) error {
-	name := string(req.Name) // the message does not outlive the exchange
-	start := time.Now()
-	attempt, answered, err := s.guardBind(msg, req)
-	if err != nil || answered {
-		return err
-	}
-	defer attempt.unsettled(true) // unless it was settled
-	answer, err := s.bindExchange(msg)
-	if errors.Is(err, errNotSent) {
-		// The DC had closed an idle connection: nothing was tried yet.
-		s.dropUpstream(false)
-		answer, err = s.bindExchange(msg)
-	}
-	if err != nil {
-		attempt.bindFailed(err)
-		if s.up != nil {
-			s.srv.pool.discard(s.up.domain, s.up.name)
-		}
-		s.dropUpstream(false)
-		s.srv.cfg.Metrics.bindVerdict(ldapwire.ResultUnavailable, nil)
-		return s.unreachable(msg, err)
-	}
-	res, err := ldapwire.ParseResult(answer.Body)
-	if err != nil || answer.Op != ldapwire.OpBindResponse {
-		attempt.unsettled(true)
-		s.dropUpstream(false)
-		return &disconnect{ldapwire.ResultUnavailable, "the domain controller's answer to the bind is malformed"}
-	}
-	attempt.settled(res)
-	s.bindAnswered(name, res, time.Since(start))
-	if err := s.out.write(answer.Raw, true); err != nil {
-		return err
-	}
-	if res.Code != ldapwire.ResultSuccess {
-		s.dropUpstream(true) // it may still carry an earlier identity
-		return nil
-	}
-	return s.learnBound(attempt)
-}
-
-func (s *session) bindExchange(msg ldapwire.Message) (ldapwire.Message, error) {
-	if err := s.upstreamReady(); err != nil {
-		return ldapwire.Message{}, err
-	}
-	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.BindTimeout)
-	defer cancel()
-	answers := make(chan []byte, 1)
-	if s.flight.addExchange(msg.ID, request{op: msg.Op, answer: answers}) != nil {
-		// Nothing is outstanding, so it is suspect; on a new connection it is not.
-		s.dropUpstream(true)
-		if err := s.upstreamReady(); err != nil {
-			return ldapwire.Message{}, err
-		}
-		if err := s.flight.addExchange(msg.ID, request{op: msg.Op, answer: answers}); err != nil {
-			return ldapwire.Message{}, err
-		}
-	}
-	return s.exchange(ctx, msg.ID, answers, msg.Raw, s.forward)
-}
-
-// bindAnswered moves the session to the state that the DC's answer gives it.
-func (s *session) bindAnswered(name string, res ldapwire.Result, took time.Duration) {
-	s.srv.cfg.Metrics.observe(ldapwire.OpBindRequest, res.Code, took)
-	s.srv.cfg.Metrics.bindVerdict(res.Code, res.Diagnostic)
-	verdict, reason := Reason(res.Code, res.Diagnostic)
-	if res.Code != ldapwire.ResultSuccess {
-		s.log.Info("bind refused", "name", clip(name), "verdict", verdict, "reason", reason, "dc", s.up.name)
-		return
-	}
-	s.bound, s.name = name != "", name
-	if s.bound {
-		s.everBound = true
-		s.in.SetMax(s.limits.MaxMessage)
-	}
-	if s.logsDetails {
-		s.log.Debug("bind accepted", "name", clip(name), "dc", s.up.name, "took", took)
-	}
 }
 
 // clip bounds text from the network before it is logged or stored.

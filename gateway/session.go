@@ -58,6 +58,9 @@ type session struct {
 	name      string    // bind name as the client gave it; for people, never a key
 	idle      time.Time // when the session has been silent for too long
 	deadline  time.Time // of the next read of the client; zero: none is set
+	bindWait  *bindWait
+	binding   bool  // bindWait is on its way
+	ending    error // what afterBind ends the session with
 }
 
 func newSession(srv *Server, id uint64, conn net.Conn) *session {
@@ -139,7 +142,7 @@ func (s *session) speak(client net.Conn, socket *netwait.Conn) {
 	s.out = newFrameWriter(client, s.srv.cfg.WriteTimeout)
 	s.toClient.set(s.raw, s.out)
 	socket.OnWait(s.flushToDC)
-	s.in = ldapwire.NewReader(client, s.limits.maxUnbound)
+	s.in = ldapwire.NewReader(afterBind{s}, s.limits.maxUnbound)
 }
 
 // serve handles requests until the session ends; the error says why.
@@ -158,24 +161,40 @@ func (s *session) serve() error {
 // next reads one request. While the client is silent the session may be
 // drained, lose its DC, give its buffers back, or run into the idle time.
 func (s *session) next() (ldapwire.Message, error) {
-	patience := s.limits.IdleTimeout
-	if !s.everBound {
-		patience = min(patience, s.srv.cfg.UnboundTimeout)
-	}
 	now := time.Now()
-	s.idle = now.Add(patience)
+	s.idle = now.Add(s.patience())
 	for {
 		s.setReadDeadline(now)
 		msg, err := s.in.Next()
 		if err == nil {
 			return msg, nil
 		}
+		if s.ending != nil {
+			return ldapwire.Message{}, s.ending
+		}
 		s.deadline = time.Time{} // it is used up
 		now = time.Now()
+		if s.binding {
+			goOn, berr := s.wokenBinding(err, now)
+			if berr != nil {
+				return ldapwire.Message{}, berr
+			}
+			if goOn {
+				continue
+			}
+		}
 		if err := s.woken(err, now); err != nil {
 			return ldapwire.Message{}, err
 		}
 	}
+}
+
+// patience is how long the client may be silent.
+func (s *session) patience() time.Duration {
+	if !s.everBound {
+		return min(s.limits.IdleTimeout, s.srv.cfg.UnboundTimeout)
+	}
+	return s.limits.IdleTimeout
 }
 
 // flushToDC sends what was gathered for the DC: the client has nothing more
@@ -192,11 +211,14 @@ func (s *session) flushToDC() {
 // matters: whoever wakes the loop first stores the reason, then sets a
 // deadline in the past. A deadline that is still far away is not set again.
 func (s *session) setReadDeadline(now time.Time) {
-	quiet := s.srv.cfg.quiet
-	if ahead := s.deadline.Sub(now); ahead < quiet/2 || s.deadline.After(s.idle) {
+	quiet, end := s.srv.cfg.quiet, s.idle
+	if s.binding && s.bindWait.until.Before(end) {
+		end = s.bindWait.until
+	}
+	if ahead := s.deadline.Sub(now); ahead < quiet/2 || s.deadline.After(end) {
 		s.deadline = now.Add(quiet)
-		if s.deadline.After(s.idle) {
-			s.deadline = s.idle
+		if s.deadline.After(end) {
+			s.deadline = end
 		}
 		_ = s.client.SetReadDeadline(s.deadline)
 	}
@@ -204,7 +226,7 @@ func (s *session) setReadDeadline(now time.Time) {
 }
 
 func (s *session) wakeIfWanted() {
-	if s.draining.Load() || s.up.isGone() {
+	if s.draining.Load() || s.up.isGone() || s.binding && s.bindWait.wants() {
 		s.wake()
 	}
 }

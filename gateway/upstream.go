@@ -221,6 +221,10 @@ func (s *session) answer(up *upstream, msg ldapwire.Message) error {
 	}
 	final := msg.Op.IsFinalResponse()
 	r, known := s.flight.find(msg.ID, final)
+	if known && final && r.bind != nil {
+		s.answerBind(r.bind, msg)
+		return nil
+	}
 	if known && r.answer != nil {
 		if final {
 			s.flight.landedOne() // before the client loop goes on, which may look
