@@ -1,5 +1,7 @@
 package identity
 
+import "time"
+
 // Group is a group as one side shows it, with its direct members.
 type Group struct {
 	Side        Side   `json:"side"`
@@ -21,4 +23,18 @@ type Group struct {
 	// Dynamic: JumpCloud works the membership out itself by a rule
 	// (membershipMethod DYNAMIC_*); nobody else may write it.
 	Dynamic bool `json:"dynamic,omitempty"`
+}
+
+// GroupLink pairs an AD group with a JumpCloud user group, for good.
+type GroupLink struct {
+	Domain  string    `json:"domain"`
+	GUID    GUID      `json:"guid"`
+	GroupID string    `json:"groupId"` // JumpCloud's
+	Name    string    `json:"name"`    // JumpCloud's at the join, for people
+	At      time.Time `json:"at"`
+	// Created: the import made the JumpCloud group, so it may delete it.
+	Created bool `json:"created,omitempty"`
+	// Agreed are the JumpCloud users that were members on both sides when the
+	// two were last compared; sorted.
+	Agreed []string `json:"agreed,omitempty"`
 }

@@ -214,4 +214,16 @@ type Link struct {
 	// PasswordSeq is the change whose password JumpCloud was last given.
 	PasswordSeq Seq       `json:"passwordSeq,omitempty"`
 	PasswordAt  time.Time `json:"passwordAt,omitzero"`
+	// PasswordSet is the pwdLastSet that AD gave that password, and so tells
+	// whether a password of AD is newer; zero: not known.
+	PasswordSet int64 `json:"passwordSet,omitempty"`
+
+	// What the import did and may undo, and what it must not do twice.
+
+	// SuspendedByUs: the import suspended the user, so it may lift that.
+	SuspendedByUs bool `json:"suspendedByUs,omitempty"`
+	// SudoGiven: the import made the user an administrator of its devices.
+	SudoGiven bool `json:"sudoGiven,omitempty"`
+	// ExpiredFor is the accountExpires for which the password was expired.
+	ExpiredFor time.Time `json:"expiredFor,omitzero"`
 }

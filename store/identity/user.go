@@ -26,6 +26,9 @@ type User struct {
 	// InScope says whether an AD account is below the domain's root container
 	// and a (nested) member of its scope group, as far as the domain has these.
 	InScope bool `json:"inScope"`
+	// InRoot says whether an AD account is below the domain's root container;
+	// the readers that follow all changes set it instead of InScope.
+	InRoot bool `json:"inRoot,omitempty"`
 	// DC is the domain controller that said all this, as it is named in logs.
 	DC string `json:"dc,omitempty"`
 	// PwdLastSet is AD's pwdLastSet (100 ns since 1601 UTC; 0: must change).

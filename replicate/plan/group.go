@@ -1,0 +1,152 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/dirgate/dirgate/store/identity"
+)
+
+// GroupCase is what is known about one AD group and its JumpCloud group.
+type GroupCase struct {
+	Settings
+	AD *identity.Group // nil: it was deleted
+	// Out says why the group is not mirrored; empty: it is. Without AD it has
+	// no meaning.
+	Out  string
+	Link *identity.GroupLink
+	// Cloud is the group that Link names, with its members; nil: it is gone.
+	Cloud *identity.Group
+	Bound bool // Cloud is bound to the domain's AD object
+	// Holder is another JumpCloud group with the wanted name, and HolderLinked
+	// says that it is another AD group's.
+	Holder       *identity.Group
+	HolderLinked bool
+	// Want are the JumpCloud users of all accounts in the group and in those
+	// that are members of it, however deep; sorted.
+	Want []string
+	// Managed are the JumpCloud users that are linked to an AD account. Others
+	// are JumpCloud's own and keep their membership.
+	Managed map[string]bool
+}
+
+// Group decides about one group (rule I5).
+func Group(c GroupCase) Verdict {
+	switch {
+	case !c.Use.Imports():
+		return Verdict{Skip: "groups are managed in JumpCloud"}
+	case c.Link == nil && c.AD == nil:
+		return Verdict{}
+	case c.AD != nil && c.Out != "" && c.Link == nil:
+		return Verdict{Skip: c.Out}
+	case c.AD == nil:
+		return Verdict{Actions: c.end("the AD group was deleted")}
+	case c.Out != "":
+		return Verdict{Actions: c.end(c.Out)}
+	case c.Link != nil && c.Cloud == nil && c.Use != identity.UseAD:
+		return Verdict{Skip: "the JumpCloud group was deleted there"}
+	case c.Link != nil && c.Cloud == nil:
+		again := c
+		again.Link, again.Bound = nil, false
+		v := Group(again)
+		v.Actions = append([]Action{c.action(UnlinkGroup, "the JumpCloud group was deleted")}, v.Actions...)
+		return v
+	case c.Link == nil:
+		return c.pair()
+	}
+	return Verdict{Actions: c.update()}
+}
+
+func (c *GroupCase) action(kind Kind, reason string) Action {
+	a := Action{Kind: kind, Reason: reason}
+	if c.Link != nil {
+		a.GUID, a.GroupID, a.Name = c.Link.GUID, c.Link.GroupID, c.Link.Name
+	}
+	if c.AD != nil {
+		a.GUID, a.Name = c.AD.GUID, c.AD.Name
+	}
+	return a
+}
+
+// end: what the import made it may delete; what was there before is let go.
+func (c *GroupCase) end(why string) []Action {
+	unlink := c.action(UnlinkGroup, why)
+	switch {
+	case c.Cloud == nil:
+		return []Action{unlink}
+	case c.Link.Created:
+		return []Action{c.action(DeleteGroup, why), unlink}
+	}
+	return []Action{c.action(UnbindGroup, why), unlink}
+}
+
+func (c *GroupCase) pair() Verdict {
+	switch {
+	case c.Holder == nil:
+		actions := []Action{c.action(CreateGroup, "in scope, and no JumpCloud group has the name"), c.action(BindGroup, "imported from AD")}
+		actions[0].Fields = []Field{{FieldGroupName, "", c.AD.Name}}
+		if c.AD.Description != "" {
+			actions[0].Fields = append(actions[0].Fields, Field{FieldGroupNote, "", c.AD.Description})
+		}
+		return Verdict{Actions: append(actions, c.members(nil)...)}
+	case c.HolderLinked:
+		return Verdict{Skip: fmt.Sprintf("JumpCloud group %q (%s) is another AD group's: rename one of them", c.Holder.Name, c.Holder.ID)}
+	case c.Holder.Dynamic:
+		return Verdict{Skip: fmt.Sprintf("JumpCloud group %q (%s) works out its members by a rule of its own: rename one of the two", c.Holder.Name, c.Holder.ID)}
+	}
+	paired := *c
+	paired.Link = &identity.GroupLink{Domain: c.Domain, GUID: c.AD.GUID, GroupID: c.Holder.ID, Name: c.Holder.Name}
+	paired.Cloud, paired.Holder = c.Holder, nil
+	return Verdict{Actions: append([]Action{paired.action(LinkGroup, "the same name")}, paired.update()...)}
+}
+
+func (c *GroupCase) update() (actions []Action) {
+	if c.Cloud.Name != c.AD.Name && c.Holder == nil { // else the name is taken, until the other gives it up
+		a := c.action(UpdateGroup, "renamed in AD")
+		a.Fields = []Field{{FieldGroupName, c.Cloud.Name, c.AD.Name}}
+		actions = append(actions, a)
+	}
+	if !c.Bound {
+		actions = append(actions, c.action(BindGroup, "imported from AD"))
+	}
+	if c.Cloud.Dynamic {
+		return actions
+	}
+	return append(actions, c.members(c.Cloud.MemberIDs)...)
+}
+
+// members brings the members in line. Who was a member on both sides before is
+// taken out, even when the user is JumpCloud's own by now: AD had put it in.
+// Where AD is the authority every imported user is a member because AD says
+// so; where both sides are, one that was added at JumpCloud stays.
+func (c *GroupCase) members(is []string) (actions []Action) {
+	there, want := set(is), set(c.Want)
+	for _, id := range c.Want {
+		if !there[id] {
+			actions = append(actions, c.member(AddMember, id, "a member in AD"))
+		}
+	}
+	var agreed map[string]bool
+	if c.Link != nil {
+		agreed = set(c.Link.Agreed)
+	}
+	for _, id := range is {
+		if ours := agreed[id] || c.Managed[id] && c.Use == identity.UseAD; ours && !want[id] {
+			actions = append(actions, c.member(RemoveMember, id, "not a member in AD"))
+		}
+	}
+	return actions
+}
+
+func (c *GroupCase) member(kind Kind, userID, reason string) Action {
+	a := c.action(kind, reason)
+	a.UserID = userID
+	return a
+}
+
+func set(ids []string) map[string]bool {
+	m := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		m[id] = true
+	}
+	return m
+}

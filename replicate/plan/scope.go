@@ -1,0 +1,115 @@
+package plan
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/dirgate/dirgate/store/identity"
+)
+
+// Tree is one side's users and groups as AD has them: what a complete read
+// gave, brought up to date with the changes since.
+type Tree struct {
+	Users  map[identity.GUID]*identity.User
+	Groups map[identity.GUID]identity.Group
+	// ScopeGroup holds everybody who is replicated, directly or through other
+	// groups. Zero: all users below the root container are, and no groups.
+	ScopeGroup identity.GUID
+	// AdminsGroup is the domain's "JumpCloud Admins"; zero: there is none.
+	AdminsGroup identity.GUID
+}
+
+// Scope is what of a [Tree] is replicated (rules I1 and I5).
+type Scope struct {
+	tree   Tree
+	users  map[identity.GUID]bool // members of the scope group, however deep
+	groups map[identity.GUID]bool // the scope group and those within it
+	admins map[identity.GUID]bool
+	all    bool // no scope group
+}
+
+// NewScope follows the memberships of a tree; cycles among groups do no harm.
+func NewScope(t Tree) *Scope {
+	s := &Scope{tree: t, all: t.ScopeGroup.IsZero()}
+	s.users, s.groups = t.below(t.ScopeGroup)
+	s.admins = make(map[identity.GUID]bool)
+	for _, member := range t.Groups[t.AdminsGroup].Members {
+		s.admins[member] = true
+	}
+	return s
+}
+
+// below finds the users and groups of a group, itself included.
+func (t *Tree) below(top identity.GUID) (users, groups map[identity.GUID]bool) {
+	users, groups = make(map[identity.GUID]bool), make(map[identity.GUID]bool)
+	if _, ok := t.Groups[top]; !ok {
+		return users, groups
+	}
+	groups[top] = true
+	for todo := []identity.GUID{top}; len(todo) > 0; {
+		last := len(todo) - 1
+		group := t.Groups[todo[last]]
+		todo = todo[:last]
+		for _, member := range group.Members {
+			if _, ok := t.Groups[member]; ok {
+				if !groups[member] {
+					groups[member] = true
+					todo = append(todo, member)
+				}
+			} else if _, ok := t.Users[member]; ok {
+				users[member] = true
+			}
+		}
+	}
+	return users, groups
+}
+
+// User says why an account is not in scope; empty: it is.
+func (s *Scope) User(u *identity.User) (out string) {
+	switch {
+	case !u.InRoot:
+		return "outside the domain's root container"
+	case !s.all && !s.users[u.GUID]:
+		return "not a member of the scope group"
+	}
+	return ""
+}
+
+// Group says why a group is not mirrored; empty: it is.
+func (s *Scope) Group(g *identity.Group) (out string) {
+	switch {
+	case s.all:
+		return "the domain has no scope group"
+	case !s.groups[g.GUID]:
+		return "not the scope group, nor within it"
+	case g.GUID == s.tree.AdminsGroup:
+		return "JumpCloud Admins is a right, and no group"
+	case !g.Security:
+		return "a distribution group"
+	case !g.InRoot:
+		return "outside the domain's root container"
+	}
+	return ""
+}
+
+// Admin reports whether an account is a direct member of JumpCloud Admins.
+func (s *Scope) Admin(guid identity.GUID) bool { return s.admins[guid] }
+
+// Members are the users in scope of a group and of those within it, by GUID.
+func (s *Scope) Members(group identity.GUID) []identity.GUID {
+	users, _ := s.tree.below(group)
+	members := make([]identity.GUID, 0, len(users))
+	for guid := range users {
+		if s.User(s.tree.Users[guid]) == "" {
+			members = append(members, guid)
+		}
+	}
+	slices.SortFunc(members, compareGUID)
+	return members
+}
+
+func compareGUID(a, b identity.GUID) int { return bytes.Compare(a[:], b[:]) }
+
+// fold is the key of a name that is the same in any case of letters.
+func fold(name string) string { return strings.ToLower(name) }

@@ -1,0 +1,341 @@
+package plan
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dirgate/dirgate/store/identity"
+)
+
+// World is all that is known about both sides of one domain.
+type World struct {
+	Settings
+	Now  time.Time
+	Tree // AD
+	// Complete: Tree comes from a complete read. Otherwise nobody is taken for
+	// deleted (rule I8).
+	Complete   bool
+	Links      map[identity.GUID]identity.Link
+	GroupLinks map[identity.GUID]identity.GroupLink
+	// Cloud is JumpCloud's side.
+	Cloud Cloud
+}
+
+// Cloud is JumpCloud's users and groups, by their ids, and which of them are
+// bound to the domain's AD object.
+type Cloud struct {
+	Users       map[string]*identity.User
+	Groups      map[string]identity.Group
+	BoundUsers  map[string]bool
+	BoundGroups map[string]bool
+}
+
+// Result is the verdict about one account or group.
+type Result struct {
+	GUID identity.GUID
+	Name string
+	Verdict
+}
+
+// Plan is what would be done, in the order it would be done in.
+type Plan struct {
+	Results []Result // those with an action, a reason to skip, or a note
+}
+
+// Actions are those of all results.
+func (p *Plan) Actions() []Action {
+	var all []Action
+	for _, r := range p.Results {
+		all = append(all, r.Actions...)
+	}
+	return all
+}
+
+// ErrIncomplete: the plan could take people for deleted that were not read.
+var ErrIncomplete = errors.New("active directory was not read completely: nothing can be planned")
+
+// Import plans everything that makes JumpCloud what AD asks for: first what
+// ends, which frees names; then users by name, then managers, which may be
+// users made just now; then groups. w stays as it is.
+func Import(w World) (Plan, error) {
+	if !w.Complete {
+		return Plan{}, fmt.Errorf("plan import of %s: %w", w.Domain, ErrIncomplete)
+	}
+	p := newPlanner(w)
+	var ending, others []identity.GUID
+	for guid := range p.Links {
+		if u, ok := p.Users[guid]; !ok || p.scope.User(u) != "" {
+			ending = append(ending, guid)
+		}
+	}
+	for guid, u := range p.Users {
+		if _, linked := p.Links[guid]; !linked || p.scope.User(u) == "" {
+			others = append(others, guid)
+		}
+	}
+	p.users(ending)
+	p.users(others)
+	p.managers(others)
+	p.groups()
+	return p.plan, nil
+}
+
+// planner carries out in mind what it plans, so that later steps see it.
+type planner struct {
+	World
+	scope          *Scope
+	wanted         map[string][]identity.GUID // accounts in scope by folded username, and by mail
+	byName, byMail map[string][]string        // JumpCloud ids
+	byGroup        map[string]string          // JumpCloud group id by name
+	groupOf        map[string]identity.GUID   // AD group by JumpCloud group id
+	linkOf         map[string]identity.GUID   // AD account by JumpCloud id
+	plan           Plan
+}
+
+func newPlanner(w World) *planner {
+	p := &planner{World: w, scope: NewScope(w.Tree), wanted: make(map[string][]identity.GUID),
+		byName: make(map[string][]string), byMail: make(map[string][]string), byGroup: make(map[string]string),
+		groupOf: make(map[string]identity.GUID), linkOf: make(map[string]identity.GUID)}
+	p.Links, p.GroupLinks = maps.Clone(w.Links), maps.Clone(w.GroupLinks)
+	p.Cloud = Cloud{maps.Clone(w.Cloud.Users), maps.Clone(w.Cloud.Groups), maps.Clone(w.Cloud.BoundUsers), maps.Clone(w.Cloud.BoundGroups)}
+	p.makeMaps()
+	for guid, u := range p.Users {
+		if name, mail, ok := p.asks(u); ok {
+			p.wanted[name] = append(p.wanted[name], guid)
+			p.wanted[mail] = append(p.wanted[mail], guid)
+		}
+	}
+	for id, u := range p.Cloud.Users {
+		p.index(id, u)
+	}
+	for id, g := range p.Cloud.Groups {
+		p.byGroup[g.Name] = id
+	}
+	for guid, l := range p.Links {
+		p.linkOf[l.JumpCloudID] = guid
+	}
+	for guid, l := range p.GroupLinks {
+		p.groupOf[l.GroupID] = guid
+	}
+	return p
+}
+
+// makeMaps: a clone of nil is nil.
+func (p *planner) makeMaps() {
+	if p.Links == nil {
+		p.Links = make(map[identity.GUID]identity.Link)
+	}
+	if p.GroupLinks == nil {
+		p.GroupLinks = make(map[identity.GUID]identity.GroupLink)
+	}
+	if p.Cloud.Users == nil {
+		p.Cloud.Users = make(map[string]*identity.User)
+	}
+	if p.Cloud.Groups == nil {
+		p.Cloud.Groups = make(map[string]identity.Group)
+	}
+	if p.Cloud.BoundUsers == nil {
+		p.Cloud.BoundUsers = make(map[string]bool)
+	}
+	if p.Cloud.BoundGroups == nil {
+		p.Cloud.BoundGroups = make(map[string]bool)
+	}
+}
+
+// asks gives the folded username and mail address that an account asks for;
+// not ok: it gets no user.
+func (p *planner) asks(u *identity.User) (name, mail string, ok bool) {
+	if u.Computer || u.Privileged || p.scope.User(u) != "" {
+		return "", "", false
+	}
+	c := UserCase{Settings: p.Settings, AD: u}
+	want, unusable := c.want()
+	return fold(want.Username), fold(want.Mail), unusable == ""
+}
+
+func (p *planner) index(id string, u *identity.User) {
+	name, mail := fold(u.Username), fold(u.Mail)
+	p.byName[name] = append(p.byName[name], id)
+	p.byMail[mail] = append(p.byMail[mail], id)
+}
+
+func (p *planner) unindex(id string, u *identity.User) {
+	is := func(other string) bool { return other == id }
+	name, mail := fold(u.Username), fold(u.Mail)
+	p.byName[name] = slices.DeleteFunc(p.byName[name], is)
+	p.byMail[mail] = slices.DeleteFunc(p.byMail[mail], is)
+}
+
+// users plans accounts by name, so that a plan reads well and two plans of
+// the same world are equal.
+func (p *planner) users(guids []identity.GUID) {
+	p.sort(guids)
+	for _, guid := range guids {
+		p.user(guid)
+	}
+}
+
+func (p *planner) sort(guids []identity.GUID) {
+	slices.SortFunc(guids, func(a, b identity.GUID) int {
+		return cmp.Or(strings.Compare(p.name(a), p.name(b)), compareGUID(a, b))
+	})
+}
+
+// name is what people know an account by.
+func (p *planner) name(guid identity.GUID) string {
+	if u, ok := p.Users[guid]; ok {
+		return u.Username
+	}
+	return p.Links[guid].Username
+}
+
+func (p *planner) user(guid identity.GUID) {
+	v := User(p.userCase(guid))
+	p.record(guid, p.name(guid), v)
+}
+
+func (p *planner) record(guid identity.GUID, name string, v Verdict) {
+	for _, a := range v.Actions {
+		p.carryOut(a)
+	}
+	p.carryOutMembers(v.Actions)
+	if len(v.Actions) > 0 || v.Skip != "" || v.Note != "" {
+		p.plan.Results = append(p.plan.Results, Result{guid, name, v})
+	}
+}
+
+// userCase gathers what [User] needs.
+func (p *planner) userCase(guid identity.GUID) UserCase {
+	c := UserCase{Settings: p.Settings, Now: p.Now}
+	if link, ok := p.Links[guid]; ok {
+		c.Link = &link
+		if cloud, ok := p.Cloud.Users[link.JumpCloudID]; ok {
+			c.Cloud, c.Bound = cloud, p.Cloud.BoundUsers[link.JumpCloudID]
+		}
+	}
+	u, ok := p.Users[guid]
+	if !ok {
+		return c
+	}
+	c.AD, c.Out, c.Admin = u, p.scope.User(u), p.scope.Admin(guid)
+	c.ManagerID = p.Links[u.Manager.GUID].JumpCloudID
+	name, mail, asks := p.asks(u)
+	if !asks {
+		return c
+	}
+	if c.Link == nil {
+		c.Rival = p.rival(guid, name, mail)
+	}
+	c.Holders = p.holders(guid, name, mail)
+	return c
+}
+
+// rival names another account in scope that asks for the same username or
+// mail address. Neither of two new ones gets a user: which of them is meant
+// only a person can tell.
+func (p *planner) rival(guid identity.GUID, name, mail string) string {
+	for _, asked := range []struct{ what, value string }{{"username", name}, {"mail address", mail}} {
+		for _, other := range p.wanted[asked.value] {
+			if other != guid {
+				return fmt.Sprintf("%s %q is that of %s too: change one of them", asked.what, asked.value, p.Users[other].DN)
+			}
+		}
+	}
+	return ""
+}
+
+// holders are the JumpCloud users with the name or the address, other than
+// the account's own.
+func (p *planner) holders(guid identity.GUID, name, mail string) (holders []Holder) {
+	own := p.Links[guid].JumpCloudID
+	ids := slices.Concat(p.byName[name], p.byMail[mail])
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		if id == own {
+			continue
+		}
+		h := Holder{User: *p.Cloud.Users[id]}
+		if other, ok := p.linkOf[id]; ok {
+			link := p.Links[other]
+			h.Link = &link
+			if u, ok := p.Users[other]; ok {
+				h.Username, h.Mail, _ = p.asks(u)
+			}
+		}
+		holders = append(holders, h)
+	}
+	return holders
+}
+
+// managers looks again at who has a manager: it may have become a user.
+func (p *planner) managers(guids []identity.GUID) {
+	for _, guid := range guids {
+		id := p.Links[p.Users[guid].Manager.GUID].JumpCloudID
+		if id == "" {
+			continue
+		}
+		if u, ok := p.Cloud.Users[p.Links[guid].JumpCloudID]; ok && u.Manager.ID != id {
+			p.user(guid)
+		}
+	}
+}
+
+func (p *planner) groups() {
+	guids := slices.Collect(maps.Keys(p.Groups))
+	for guid := range p.GroupLinks {
+		if _, ok := p.Groups[guid]; !ok {
+			guids = append(guids, guid)
+		}
+	}
+	slices.SortFunc(guids, func(a, b identity.GUID) int {
+		return cmp.Or(strings.Compare(p.Groups[a].Name, p.Groups[b].Name), compareGUID(a, b))
+	})
+	managed := make(map[string]bool, len(p.Links))
+	for _, link := range p.Links {
+		managed[link.JumpCloudID] = true
+	}
+	for _, guid := range guids {
+		_, linked := p.GroupLinks[guid]
+		if g := p.Groups[guid]; !linked && !p.scope.groups[guid] && g.GUID == guid {
+			continue // nobody expects it at JumpCloud
+		}
+		name := cmp.Or(p.Groups[guid].Name, p.GroupLinks[guid].Name)
+		p.record(guid, name, Group(p.groupCase(guid, managed)))
+	}
+}
+
+// groupCase gathers what [Group] needs.
+func (p *planner) groupCase(guid identity.GUID, managed map[string]bool) GroupCase {
+	c := GroupCase{Settings: p.Settings, Managed: managed}
+	if link, ok := p.GroupLinks[guid]; ok {
+		c.Link = &link
+		if cloud, ok := p.Cloud.Groups[link.GroupID]; ok {
+			c.Cloud, c.Bound = &cloud, p.Cloud.BoundGroups[link.GroupID]
+		}
+	}
+	g, ok := p.Groups[guid]
+	if !ok {
+		return c
+	}
+	c.AD, c.Out = &g, p.scope.Group(&g)
+	if c.Out != "" {
+		return c
+	}
+	if id, ok := p.byGroup[g.Name]; ok && (c.Link == nil || id != c.Link.GroupID) {
+		holder := p.Cloud.Groups[id]
+		c.Holder = &holder
+		_, c.HolderLinked = p.groupOf[id]
+	}
+	for _, member := range p.scope.Members(guid) {
+		if link, ok := p.Links[member]; ok {
+			c.Want = append(c.Want, link.JumpCloudID)
+		}
+	}
+	slices.Sort(c.Want)
+	return c
+}
