@@ -141,6 +141,9 @@ func (s *Store) acquire(dir string) (err error) {
 	if s.lock, err = lockFile(filepath.Join(dir, lockName)); err != nil {
 		return err
 	}
+	if err := removeUnborn(dir); err != nil {
+		return err
+	}
 	s.dir, err = os.Open(dir)
 	return err
 }
