@@ -54,6 +54,9 @@ func (s *Store) enqueue(ctx context.Context, r *request) error {
 	if s.closed {
 		return ErrClosed
 	}
+	if err := s.damaged(); err != nil {
+		return err
+	}
 	select {
 	case s.queue <- r:
 		return nil
@@ -100,7 +103,7 @@ func (s *Store) write(group []*request) {
 		return
 	default:
 	}
-	b := &batch{store: s, txn: s.db.NewTransaction(true), last: s.work.lastSeq(), at: s.now().UTC().Round(0)}
+	b := s.newBatch()
 	defer b.txn.Discard()
 	results := make([]error, len(group))
 	for i, r := range group {
@@ -111,7 +114,7 @@ func (s *Store) write(group []*request) {
 		}
 	}
 	if b.writes > 0 {
-		if err := s.commit(b.txn); err != nil {
+		if err := b.commit(); err != nil {
 			s.fail(err)
 			report(group, s.failure)
 			return
@@ -146,6 +149,7 @@ func report(group []*request, err error) {
 type batch struct {
 	store  *Store
 	txn    *badger.Txn
+	head   head         // as it will be after the transaction
 	last   identity.Seq // the last one given out
 	at     time.Time    // of all records of the batch
 	moves  []move
@@ -154,9 +158,66 @@ type batch struct {
 	err error
 }
 
+func (s *Store) newBatch() *batch {
+	return &batch{store: s, txn: s.db.NewTransaction(true), head: s.head, last: s.head.Last, at: s.now().UTC().Round(0)}
+}
+
+// commit writes the head and commits; then it moves the high-water mark. All
+// is on disk when it returns.
+//
+// The mark follows the database and never goes before it: were both synced
+// side by side, nobody could tell a transaction that a crash prevented from
+// one that was lost later.
+func (b *batch) commit() error {
+	s := b.store
+	b.head.Counter++
+	b.head.Last = b.last
+	value, own, err := s.chain.sealHead(b.head)
+	if err != nil {
+		return err
+	}
+	if err := b.txn.Set([]byte(keyHead), value); err != nil {
+		return err
+	}
+	if err := s.commit(b.txn); err != nil {
+		return err
+	}
+	s.head = b.head
+	m := mark{Store: b.head.Store, Counter: b.head.Counter, Last: b.head.Last, Tip: b.head.Tip, Head: own}
+	if err := s.markFile.write(s.chain.key, m); err != nil {
+		return err
+	}
+	s.mark.Store(&m)
+	return nil
+}
+
 func (b *batch) set(key, value []byte) {
 	b.writes++
+	b.retally(key, value)
 	if err := b.txn.Set(key, value); err != nil && b.err == nil {
+		b.err = err
+	}
+}
+
+// retally keeps count and sum of a key's kind.
+func (b *batch) retally(key, value []byte) {
+	b.forget(key)
+	if kind := kindOf(key); kind >= 0 {
+		b.head.Tallies[kind].add(b.store.chain.item(key, value))
+	}
+}
+
+// forget takes what is stored under key out of its count and sum.
+func (b *batch) forget(key []byte) {
+	kind := kindOf(key)
+	if kind < 0 {
+		return
+	}
+	old, err := getBytes(b.txn, key)
+	switch {
+	case err == nil:
+		b.head.Tallies[kind].take(b.store.chain.item(key, old))
+	case !errors.Is(err, ErrNotFound) && b.err == nil:
 		b.err = err
 	}
 }
@@ -171,6 +232,7 @@ func (b *batch) setValue(key []byte, v any) {
 
 func (b *batch) delete(key []byte) {
 	b.writes++
+	b.forget(key)
 	if err := b.txn.Delete(key); err != nil && b.err == nil {
 		b.err = err
 	}
@@ -191,11 +253,20 @@ func (b *batch) record(e identity.Entry, r Record) (identity.Entry, error) {
 	if err != nil {
 		return e, err
 	}
-	b.last = r.Seq
-	b.setValue(keySeq(prefixLog, r.Seq), r)
+	b.append(r)
 	b.setValue(keySeq(prefixState, after.Seq), after)
 	b.move(e.Status, after)
 	return after, nil
+}
+
+// append adds r, whose number is the next, to the chain.
+func (b *batch) append(r Record) {
+	value, own, err := b.store.chain.seal(r, b.head.Tip)
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	b.last, b.head.Tip = r.Seq, own
+	b.set(keySeq(prefixLog, r.Seq), value)
 }
 
 // move keeps the index of open changes, and ends the life of a secret that

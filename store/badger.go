@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -39,9 +40,24 @@ func badgerOptions(o Options) badger.Options {
 		WithCompression(options.None).
 		WithBlockCacheSize(blockCacheSize).
 		WithNumCompactors(2).
-		WithChecksumVerificationMode(options.OnTableAndBlockRead).
+		// Checked when they are opened, Badger leaves a table with one bad
+		// byte out whole; block by block more of it can be read.
+		WithChecksumVerificationMode(options.OnBlockRead).
 		WithLogger(badgerLog{o.Log})
 	return b
+}
+
+// openBadger takes Badger's panics on files that it cannot read for errors.
+func openBadger(o badger.Options) (db *badger.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			db, err = nil, fmt.Errorf("database: %v", p)
+		}
+		if _, system := errors.AsType[syscall.Errno](err); err != nil && !system {
+			err = fmt.Errorf("%w; restore the last backup with `dirgate restore`: %w", err, ErrCorrupt)
+		}
+	}()
+	return badger.Open(o)
 }
 
 // badgerLog passes on Badger's messages: its errors and warnings as warnings,

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -21,25 +22,31 @@ func (s *Store) AppendIntent(ctx context.Context, c identity.Change, password se
 	}
 	var seq identity.Seq
 	err := s.submit(ctx, func(b *batch) error {
-		change := c
-		change.Seq, change.At = b.last+1, b.at
-		sealed, err := s.sealer.Seal(password, secretAAD(change))
-		if err != nil {
-			return err
-		}
-		e, err := b.record(identity.Entry{}, Record{Type: RecordIntent, Intent: &change})
-		if err != nil {
-			return err
-		}
+		e, err := b.intend(c, password)
 		seq = e.Seq
-		b.set(keySeq(prefixSecret, seq), sealed)
-		b.set(keyAccount(accountKey(e.Account.GUID, e.Account.DN), seq), nil)
-		return nil
+		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("append intent: %w", err)
 	}
 	return seq, nil
+}
+
+// intend stages the intent of a change and its sealed password.
+func (b *batch) intend(change identity.Change, password secret.Bytes) (identity.Entry, error) {
+	change.Seq, change.At = b.last+1, b.at
+	sealed, err := b.store.sealer.Seal(password, secretAAD(change))
+	if err != nil {
+		return identity.Entry{}, err
+	}
+	digest := sha256.Sum256(sealed)
+	e, err := b.record(identity.Entry{}, Record{Type: RecordIntent, Intent: &change, Sealed: digest[:]})
+	if err != nil {
+		return identity.Entry{}, err
+	}
+	b.set(keySeq(prefixSecret, e.Seq), sealed)
+	b.set(keyAccount(accountKey(e.Account.GUID, e.Account.DN), e.Seq), nil)
+	return e, nil
 }
 
 func checkChange(c *identity.Change) error {

@@ -39,7 +39,15 @@ func childAppend(root string) error {
 	if err != nil {
 		return err
 	}
-	st, err := Open(Options{Dir: filepath.Join(root, "log"), Sealer: sealer, Log: slog.New(slog.DiscardHandler)})
+	master, err := secret.ReadMasterKey(root+"/keys/../master.key")
+	if err != nil {
+		return err
+	}
+	logKey, err := secret.NewLogKey(master)
+	if err != nil {
+		return err
+	}
+	st, err := Open(Options{Dir: filepath.Join(root, "log"), Sealer: sealer, LogKey: logKey, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,8 @@ import (
 //
 //	key                              value
 //	meta/schema                      schema version, decimal
-//	log/ seq8                        Record: append-only, gapless from 1
+//	meta/head                        head: what the last transaction left, authenticated (chain.go)
+//	log/ seq8                        frame with a Record: append-only, gapless, authenticated (chain.go)
 //	state/ seq8                      identity.Entry of the change that the intent seq began
 //	secret/ seq8                     sealed password of that change; deleted when it has no more use
 //	open/ status1 seq8               direction1, time8: changes that are unsettled, pending or dead
@@ -28,13 +29,15 @@ import (
 // objectGUID, or, when that is not known, 02 and the first 16 bytes of the
 // SHA-256 of the DN as plainDN writes it. Domains are DNS names in lower case.
 //
-// Values that are ours begin with a version byte; the rest is JSON. Records
+// Everything but meta/ and log/ is counted and summed in the head. Values that
+// are ours begin with a version byte; the rest is JSON. Records
 // are a few hundred bytes and written once per sync, which costs a hundred
 // times more than the encoding; in return anyone can read them, and a field
 // can be added without a migration. Sealed values have their own version byte
 // (package secret).
 const (
 	keySchema        = "meta/schema"
+	keyHead          = "meta/head"
 	prefixLog        = "log/"
 	prefixState      = "state/"
 	prefixSecret     = "secret/"

@@ -287,7 +287,7 @@ func TestL3_CopyOfOpenStore(t *testing.T) {
 		f.pend(t, i, fmt.Sprint("password ", i))
 	}
 	killed := &fixture{keys: f.keys, dir: filepath.Join(t.TempDir(), "copy")}
-	ok(t, os.CopyFS(killed.dir, os.DirFS(f.dir)))
+	f.copyTo(t, killed.dir)
 	killed.reopen(t)
 	killed.check(t)
 	pending, err := killed.Pending(identity.Import, 100, 0)
@@ -397,7 +397,7 @@ func TestWatch(t *testing.T) {
 
 func TestNewerSchema(t *testing.T) {
 	f := newStore(t)
-	ok(t, f.db.Update(func(txn *badger.Txn) error { return txn.Set([]byte(keySchema), []byte("2")) }))
+	ok(t, f.db.Update(func(txn *badger.Txn) error { return txn.Set([]byte(keySchema), []byte("3")) }))
 	ok(t, f.Close())
 	if st, err := Open(f.options()); !errors.Is(err, ErrSchema) {
 		t.Errorf("open a newer schema: %v, %v, want ErrSchema", st, err)

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -132,18 +134,30 @@ func (o ListOptions) match(e identity.Entry) bool {
 }
 
 // Records returns records of the log with numbers greater than after, in
-// order; limit zero means 100, and at most 1000 are returned.
+// order; limit zero means 100, and at most 1000 are returned. What retention
+// has removed is stepped over; a record that is missing otherwise, or is not
+// as it was written, is an error that wraps [ErrCorrupt].
 func (s *Store) Records(after identity.Seq, limit int) (records []Record, err error) {
 	limit = pageSize(limit)
 	err = s.view(func(txn *badger.Txn) error {
+		h, _, err := s.getHead(txn)
+		if err != nil {
+			return err
+		}
+		after = max(after, h.Base)
 		return scan(txn, []byte(prefixLog), keySeq(prefixLog, after+1), false, func(item *badger.Item) (bool, error) {
 			var r Record
-			if err := item.Value(func(value []byte) error { return decode(value, &r) }); err != nil {
+			err := item.Value(func(value []byte) (err error) {
+				r, _, err = s.chain.open(seqOf(item.Key()), value)
+				return err
+			})
+			if err != nil {
 				return false, fmt.Errorf("record %d: %w", seqOf(item.Key()), err)
 			}
-			if want := after + identity.Seq(len(records)) + 1; r.Seq != want {
+			if want := after + 1; !r.fills(want) {
 				return false, fmt.Errorf("record %d is missing: %w", want, ErrCorrupt)
 			}
+			after = r.Seq
 			records = append(records, r)
 			return len(records) < limit, nil
 		})
@@ -158,10 +172,10 @@ func (s *Store) Records(after identity.Seq, limit int) (records []Record, err er
 // [ErrNotFound] when the change has none (any more), and the errors of package
 // secret when it cannot be opened.
 func (s *Store) Secret(seq identity.Seq, opener *secret.Opener) (secret.Bytes, error) {
-	var sealed []byte
+	var sealed, digest []byte
 	var change identity.Change
 	err := s.view(func(txn *badger.Txn) (err error) {
-		if change, err = getSealedFor(txn, seq); err != nil {
+		if change, digest, err = s.getSealedFor(txn, seq); err != nil {
 			return err
 		}
 		sealed, err = getBytes(txn, keySeq(prefixSecret, seq))
@@ -174,25 +188,34 @@ func (s *Store) Secret(seq identity.Seq, opener *secret.Opener) (secret.Bytes, e
 	if err != nil {
 		return secret.Bytes{}, fmt.Errorf("password of change %d: %w", seq, err)
 	}
+	if sum := sha256.Sum256(sealed); len(digest) > 0 && !bytes.Equal(sum[:], digest) {
+		password.Wipe()
+		return secret.Bytes{}, fmt.Errorf("password of change %d: it is not the one that was recorded: %w", seq, ErrCorrupt)
+	}
 	return password, nil
 }
 
-// getSealedFor returns the change as it was when its password was sealed. The
-// account is the present state's, so that a password opens for that account
-// and no other; only when the intent knew no objectGUID is it the intent's.
-func getSealedFor(txn *badger.Txn, seq identity.Seq) (identity.Change, error) {
+// getSealedFor returns the change as it was when its password was sealed, and
+// the digest of the sealed form. The account is the present state's, so that a
+// password opens for that account and no other; only when the intent knew no
+// objectGUID is it the intent's.
+func (s *Store) getSealedFor(txn *badger.Txn, seq identity.Seq) (identity.Change, []byte, error) {
 	e, err := getEntry(txn, seq)
 	if err != nil {
-		return identity.Change{}, err
+		return identity.Change{}, nil, err
 	}
-	var r Record
-	if err := get(txn, keySeq(prefixLog, seq), &r); err != nil {
-		return identity.Change{}, fmt.Errorf("intent: %w", err)
+	value, err := getBytes(txn, keySeq(prefixLog, seq))
+	if err != nil {
+		return identity.Change{}, nil, fmt.Errorf("intent: %w", err)
+	}
+	r, _, err := s.chain.open(seq, value)
+	if err != nil {
+		return identity.Change{}, nil, fmt.Errorf("intent: %w", err)
 	}
 	if r.Intent != nil && r.Intent.Account.GUID.IsZero() {
 		e.Account = r.Intent.Account
 	}
-	return e.Change, nil
+	return e.Change, r.Sealed, nil
 }
 
 // getValue is what LinkByGUID and Domain share.

@@ -27,6 +27,12 @@ const (
 	RecordRetried    RecordType = "retried"    // a person wants another attempt
 	RecordDiscarded  RecordType = "discarded"  // it will not be applied
 	RecordSuperseded RecordType = "superseded" // a newer accepted change made it pointless
+
+	// RecordLost stands for records that were damaged or missing, and tells
+	// who accepted that. It is about no change.
+	RecordLost RecordType = "lost"
+	// RecordRestored tells that the store was restored from a backup.
+	RecordRestored RecordType = "restored"
 )
 
 // Record is one record of the change log. Records are never changed; what a
@@ -35,7 +41,7 @@ type Record struct {
 	Seq    identity.Seq `json:"seq"`
 	At     time.Time    `json:"at"`
 	Type   RecordType   `json:"type"`
-	Change identity.Seq `json:"change"` // the intent that this is about; of an intent its own Seq
+	Change identity.Seq `json:"change"` // the intent that this is about; of an intent its own Seq; 0: none
 
 	Intent *identity.Change `json:"intent,omitempty"` // of an intent only
 	// Account is the one that an intent without objectGUID turned out to be
@@ -45,6 +51,12 @@ type Record struct {
 	Evidence string            `json:"evidence,omitempty"` // of an attempt only
 	NextTry  time.Time         `json:"nextTry,omitzero"`
 	By       identity.Seq      `json:"by,omitempty"` // of a supersession: the newer change
+	// From is the first of the records that a lost record stands for, the
+	// last is its own number; zero when it stands for none but itself.
+	From identity.Seq `json:"from,omitempty"`
+	// Sealed is the SHA-256 of the sealed password of an intent, so that
+	// nobody can put another in its place: to seal one takes no secret key.
+	Sealed []byte `json:"sealed,omitempty"`
 }
 
 // valueVersion is the first byte of every JSON value. A reader refuses a

@@ -7,8 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -38,8 +38,9 @@ var (
 	ErrFailed = errors.New("store has failed and must be opened again")
 )
 
-// schemaVersion counts incompatible changes of the keys or values.
-const schemaVersion = 1
+// schemaVersion counts incompatible changes of the keys or values. Version 1
+// had no chain, no head and no mark.
+const schemaVersion = 2
 
 // Options describes a store.
 type Options struct {
@@ -48,8 +49,13 @@ type Options struct {
 	Dir string
 	// InMemory keeps everything in memory, for tests.
 	InMemory bool
+	// Mark is the file of the high-water mark; empty: Dir with ".mark" at its
+	// end, beside the database and not in it.
+	Mark string
 	// Sealer seals passwords and credentials.
 	Sealer *secret.Sealer
+	// LogKey authenticates what is stored. InMemory can do without.
+	LogKey *secret.LogKey
 	Log    *slog.Logger
 	// Now is the clock of the records; nil means time.Now.
 	Now func() time.Time
@@ -64,6 +70,13 @@ type Store struct {
 	lock   *os.File // dirgate.lock, held while open; nil in memory
 	dir    *os.File // the directory itself, to sync it; nil in memory
 	commit func(*badger.Txn) error
+
+	chain    chain
+	head     head      // of the last transaction; the appender's
+	markFile *markFile // nil in memory
+	mark     atomic.Pointer[mark]
+	// damage is what was found when the store was opened; nil: nothing.
+	damage atomic.Pointer[Report]
 
 	// closing is held for reading by everything that uses db or queue, and
 	// for writing by Close alone.
@@ -81,14 +94,20 @@ type Store struct {
 }
 
 // Open opens the store in o.Dir, or makes it. An error wraps [ErrLocked] when
-// another process has it open, and [ErrSchema] when it was written by a newer
-// version.
+// another process has it open, [ErrSchema] when it was written by a newer
+// version, [secret.ErrWrongKey] when it was written with another master key,
+// and [ErrCorrupt] when the database cannot be opened at all.
+//
+// A store that can be opened and is not what was written is returned all the
+// same, for what is in it can still be read: registrations, so that binds are
+// served. [Store.Damage] then tells, and whatever writes is refused with an
+// error that wraps ErrCorrupt, until [Store.AcceptLoss].
 func Open(o Options) (*Store, error) { return open(o, nil) }
 
 // open lets tests wrap the commit of a transaction.
 func open(o Options, wrap func(commit func(*badger.Txn) error) func(*badger.Txn) error) (_ *Store, err error) {
-	if o.Sealer == nil || o.Log == nil {
-		return nil, errors.New("open store: sealer and log are required")
+	if o.Sealer == nil || o.Log == nil || (o.LogKey == nil && !o.InMemory) {
+		return nil, errors.New("open store: sealer, log key and log are required")
 	}
 	if (o.Dir == "") != o.InMemory {
 		return nil, errors.New("open store: want either a directory or in-memory")
@@ -96,8 +115,16 @@ func open(o Options, wrap func(commit func(*badger.Txn) error) func(*badger.Txn)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Mark == "" {
+		o.Mark = o.Dir + ".mark"
+	}
+	if o.LogKey == nil {
+		if o.LogKey, err = secret.NewLogKey(secret.Random()); err != nil {
+			return nil, err
+		}
+	}
 	s := &Store{
-		sealer: o.Sealer, log: o.Log, now: o.Now,
+		sealer: o.Sealer, log: o.Log, now: o.Now, chain: chain{key: o.LogKey},
 		queue:    make(chan *request, maxGroup),
 		appended: make(chan struct{}),
 		failed:   make(chan struct{}),
@@ -116,13 +143,10 @@ func open(o Options, wrap func(commit func(*badger.Txn) error) func(*badger.Txn)
 			return nil, err
 		}
 	}
-	if s.db, err = badger.Open(badgerOptions(o)); err != nil {
+	if s.db, err = openBadger(badgerOptions(o)); err != nil {
 		return nil, err
 	}
-	if err := s.checkSchema(); err != nil {
-		return nil, err
-	}
-	if err := s.loadWork(); err != nil {
+	if err := s.load(o); err != nil {
 		return nil, err
 	}
 	go s.appendLoop()
@@ -154,41 +178,13 @@ func (s *Store) release() error {
 	if s.db != nil {
 		errs = append(errs, s.db.Close())
 	}
+	errs = append(errs, s.markFile.close())
 	for _, f := range []*os.File{s.dir, s.lock} {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// checkSchema writes the schema version into a new store and refuses one
-// that it does not know.
-func (s *Store) checkSchema() error {
-	txn := s.db.NewTransaction(true)
-	defer txn.Discard()
-	item, err := txn.Get([]byte(keySchema))
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		if err := txn.Set([]byte(keySchema), []byte(strconv.Itoa(schemaVersion))); err != nil {
-			return err
-		}
-		return s.commit(txn)
-	}
-	if err != nil {
-		return err
-	}
-	text, err := item.ValueCopy(nil)
-	if err != nil {
-		return err
-	}
-	version, err := strconv.Atoi(string(text))
-	if err != nil {
-		return fmt.Errorf("schema version %q: %w", text, ErrCorrupt)
-	}
-	if version != schemaVersion {
-		return fmt.Errorf("schema version %d, and this program knows %d; run the version of dirgate that wrote it, or a newer one: %w", version, schemaVersion, ErrSchema)
-	}
-	return nil
 }
 
 // collectEvery is how often Run looks for garbage in Badger's value log.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ type keys struct {
 	master secret.Bytes
 	sealer *secret.Sealer
 	opener *secret.Opener
+	logKey *secret.LogKey
 }
 
 func newKeys(t testing.TB) keys {
@@ -50,6 +52,9 @@ func (k keys) load(t testing.TB, masterPath string) keys {
 	if k.opener, err = secret.OpenOpener(k.dir, k.master); err != nil {
 		t.Fatal(err)
 	}
+	if k.logKey, err = secret.NewLogKey(k.master); err != nil {
+		t.Fatal(err)
+	}
 	return k
 }
 
@@ -71,7 +76,7 @@ func newStore(t testing.TB) *fixture {
 }
 
 func (f *fixture) options() Options {
-	return Options{Dir: f.dir, Sealer: f.keys.sealer, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return start }}
+	return Options{Dir: f.dir, Sealer: f.keys.sealer, LogKey: f.keys.logKey, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return start }}
 }
 
 // reopen closes the store, if it is open, and opens it again.
@@ -136,4 +141,18 @@ func (f *fixture) status(t testing.TB, seq identity.Seq) identity.Status {
 		t.Fatal(err)
 	}
 	return e.Status
+}
+
+// copyTo copies the files of the store, and its mark, as they are.
+func (f *fixture) copyTo(t testing.TB, dir string) {
+	t.Helper()
+	ok(t, os.CopyFS(dir, os.DirFS(f.dir)))
+	f.copyMark(t, dir)
+}
+
+func (f *fixture) copyMark(t testing.TB, dir string) {
+	t.Helper()
+	content, err := os.ReadFile(f.dir + ".mark")
+	ok(t, err)
+	ok(t, os.WriteFile(dir+".mark", content, 0o600))
 }

@@ -42,17 +42,12 @@ func encodeOpen(e identity.Entry) []byte {
 	return binary.BigEndian.AppendUint64([]byte{directionByte(e.Direction)}, uint64(e.At.UnixNano()))
 }
 
-// loadWork reads where the log ends and what is open.
+// loadWork reads what is open.
 func (s *Store) loadWork() error {
-	s.work.lists = make(map[listKey][]openItem)
+	s.work.mu.Lock()
+	defer s.work.mu.Unlock()
+	s.work.lists, s.work.last = make(map[listKey][]openItem), s.head.Last
 	return s.db.View(func(txn *badger.Txn) error {
-		err := scan(txn, []byte(prefixLog), nil, true, func(item *badger.Item) (bool, error) {
-			s.work.last = seqOf(item.Key())
-			return false, nil
-		})
-		if err != nil {
-			return fmt.Errorf("find the end of the log: %w", err)
-		}
 		return scan(txn, []byte(prefixOpen), nil, false, func(item *badger.Item) (bool, error) {
 			return true, item.Value(func(value []byte) error {
 				if len(item.Key()) != len(prefixOpen)+1+seqSize || len(value) != 9 {
@@ -65,12 +60,6 @@ func (s *Store) loadWork() error {
 			})
 		})
 	})
-}
-
-func (w *work) lastSeq() identity.Seq {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	return w.last
 }
 
 func (i openItem) compare(seq identity.Seq) int {

@@ -85,7 +85,11 @@ func openStore(cfg *config.Config, log *slog.Logger) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.Open(store.Options{Dir: filepath.Join(cfg.DataDir, "store"), Sealer: sealer, Log: log.With("in", "store")})
+	logKey, err := secret.NewLogKey(master)
+	if err != nil {
+		return nil, err
+	}
+	st, err := store.Open(store.Options{Dir: filepath.Join(cfg.DataDir, "store"), Sealer: sealer, LogKey: logKey, Log: log.With("in", "store")})
 	if err != nil {
 		return nil, err
 	}
