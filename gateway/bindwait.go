@@ -93,6 +93,7 @@ func (s *session) bindAtDC(msg ldapwire.Message, req ldapwire.BindRequest) error
 		return s.bindUnanswered(b, err)
 	}
 	s.binding = true
+	s.keepBind(msg)
 	if s.in.Buffered() > 0 { // the client has said more, which afterBind did not see
 		return s.finishBind()
 	}
@@ -197,6 +198,7 @@ func (s *session) finishBind() error {
 	defer func() {
 		if !s.bound {
 			s.domain = nil
+			s.kept.wipe()
 		}
 	}()
 	switch state {

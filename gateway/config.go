@@ -70,6 +70,9 @@ type Config struct {
 	// LockoutGuard answers repetitions of refused passwords without the DC and
 	// keeps different ones below the domain's lockout threshold (rule G7).
 	LockoutGuard bool
+	// Reconnect moves a session to another DC connection when its own is lost.
+	// For that the password of its newest bind is kept in memory.
+	Reconnect bool
 	// Metrics counts; required (see NewMetrics).
 	Metrics *Metrics
 	// Log receives events; required.

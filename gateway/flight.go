@@ -37,6 +37,8 @@ type request struct {
 	bind   *bindWait // a bind; nil for others
 	// rewrite gives what the client gets in place of a message; nil: itself.
 	rewrite func(ldapwire.Message) []byte
+	// copy is the request, to be sent again if the DC is lost; see repeat.
+	copy repeat
 }
 
 // maxSuspect bounds what a session can make the gateway remember.
@@ -98,7 +100,8 @@ func (f *flight) isFlooded() bool {
 // abandon takes a request out that may be answered or not.
 func (f *flight) abandon(id int32) {
 	f.mu.Lock()
-	if _, known := f.pending[id]; known {
+	if r, known := f.pending[id]; known {
+		r.copy.release()
 		delete(f.pending, id)
 		f.suspect[id] = struct{}{}
 		f.flooded = f.flooded || len(f.suspect) > maxSuspect
@@ -118,6 +121,12 @@ func (f *flight) find(id int32, final bool) (request, bool) {
 	case ok && final:
 		delete(f.pending, id)
 		f.landing++
+		r.copy.release()
+		r.copy = repeat{}
+	case ok && r.copy.frame != nil: // a part of the answer: the rest cannot be asked for
+		r.copy.release()
+		r.copy = repeat{}
+		f.pending[id] = r
 	case final:
 		delete(f.suspect, id) // the late answer: there is only one
 	}

@@ -55,15 +55,15 @@ func (s *session) relay(msg ldapwire.Message) error { return s.relayRewritten(ms
 
 // relayRewritten is relay, with rewrite applied to each message of the answer.
 func (s *session) relayRewritten(msg ldapwire.Message, rewrite func(ldapwire.Message) []byte) error {
-	if err := s.upstreamReady(); err != nil {
-		return s.unreachable(msg, err)
-	}
 	for s.flight.len() >= s.srv.cfg.MaxOutstanding {
 		if err := s.waitLanding(s.limits.IdleTimeout); err != nil {
 			return err
 		}
 	}
-	if !s.flight.add(msg.ID, request{op: msg.Op, at: time.Now(), rewrite: rewrite}) {
+	if err := s.upstreamReady(); err != nil {
+		return s.unreachable(msg, err)
+	}
+	if !s.flight.add(msg.ID, request{op: msg.Op, at: time.Now(), rewrite: rewrite, copy: s.repeatOf(msg)}) {
 		return errIDInUse
 	}
 	return s.send(msg)
@@ -91,7 +91,10 @@ func (s *session) unreachable(msg ldapwire.Message, err error) error {
 	if msg.Op == ldapwire.OpAbandonRequest {
 		return nil
 	}
-	return s.answerLocally(msg, ldapwire.ResultUnavailable, why)
+	if err := s.answerLocally(msg, ldapwire.ResultUnavailable, why); err != nil {
+		return err
+	}
+	return ending(err)
 }
 
 // abandon passes on (RFC 4511 section 4.11): there is no answer, and the
@@ -221,6 +224,7 @@ const acceptSecurityContext52e = "80090308: LdapErr: DSID-0C090000, comment: Acc
 // becomeAnonymous is what the arrival of a Bind does to the session (RFC 4513
 // section 4). A DC connection that never carried an identity is kept.
 func (s *session) becomeAnonymous() {
+	s.kept.wipe()
 	if s.bound {
 		s.bound, s.name = false, ""
 		s.in.SetMax(s.limits.maxUnbound)

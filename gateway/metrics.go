@@ -19,6 +19,7 @@ type Metrics struct {
 	bindsAccepted      prometheus.Counter // of binds
 	captures           *prometheus.CounterVec
 	guarded            *prometheus.CounterVec
+	moves              *prometheus.CounterVec
 
 	// Looking a counter up by label costs more than relaying the message, so
 	// each (op, result) pair is looked up once.
@@ -55,7 +56,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "dirgate_gateway_guarded_binds_total", Help: "Binds that the lockout guard answered, by why (repeated, throttled, address_limited)."},
 			[]string{"why"}),
 	}
-	reg.MustRegister(m.connections, m.refusedConnections, m.operations, m.seconds, m.binds, m.captures, m.guarded)
+	m.moves = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dirgate_gateway_moves_total", Help: "Sessions that lost their domain controller's connection, by outcome (moved, failed: no controller took it for now, ended)."},
+		[]string{"outcome"})
+	reg.MustRegister(m.connections, m.refusedConnections, m.operations, m.seconds, m.binds, m.captures, m.guarded, m.moves)
 	m.bindsAccepted = m.binds.WithLabelValues(Reason(ldapwire.ResultSuccess, nil))
 	for i := range m.hist {
 		if op := ldapwire.Op(0x60 | i); op.IsRequest() {

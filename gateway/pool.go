@@ -153,6 +153,7 @@ func (s *session) leaveUpstream() {
 	}
 	up := s.up
 	s.up = nil
+	s.upNow.Store(nil)
 	s.toDC.forget()
 	s.srv.pool.put(up)
 }

@@ -155,7 +155,12 @@ func (s *session) home() *Domain {
 
 // isForeign: the session is bound at a directory that is not AD, whose
 // passwords and password operations are its own.
-func (s *session) isForeign() bool { return s.up != nil && s.up.domain.Foreign }
+func (s *session) isForeign() bool {
+	if s.up == nil { // lost, to be connected again
+		return s.bound && s.domain != nil && s.domain.Foreign
+	}
+	return s.up.domain.Foreign
+}
 
 // isRelayedToForeign says whether a request that would be seen to in AD is
 // that other directory's own affair.

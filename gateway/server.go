@@ -34,6 +34,7 @@ type Server struct {
 	closing   bool                      // guarded by mu
 	done      chan struct{}             // closed when closing turns true
 	running   sync.WaitGroup            // sessions
+	watching  sync.Once                 // watch was begun
 }
 
 // New checks cfg and fills in its defaults.
@@ -81,6 +82,7 @@ func (s *Server) accept(l net.Listener, inClear bool) error {
 		defer s.running.Done()
 		s.pool.run(s.done)
 	}()
+	s.watching.Do(func() { s.running.Go(func() { s.watch(s.done) }) })
 	const firstPause, longestPause = 5 * time.Millisecond, time.Second
 	pause := firstPause
 	for {

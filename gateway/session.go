@@ -45,6 +45,7 @@ type session struct {
 	flight  flight           // requests not yet answered; used by both loops
 	serving sync.WaitGroup   // answer loops
 
+	upNow       atomic.Pointer[upstream] // up, for Server.watch
 	draining    atomic.Bool
 	toClient    closer // the connections, for kill
 	toDC        closer
@@ -52,6 +53,7 @@ type session struct {
 
 	// Owned by the client loop.
 	up        *upstream // nil: none yet, or thrown away
+	kept      keptBind  // what makes another DC connection the session's
 	domain    *Domain   // that the newest bind was for; nil: the default
 	bound     bool
 	everBound bool      // some bind succeeded: not a stranger any more
@@ -271,16 +273,6 @@ func (s *session) woken(err error, now time.Time) error {
 	return err
 }
 
-// upstreamGone ends the session after its DC connection failed: the identity
-// and the outstanding requests are gone with it.
-func (s *session) upstreamGone(cause error) error {
-	s.log.Warn("domain controller connection lost", "dc", s.up.name, "outstanding", s.flight.len(), "err", cause)
-	if errors.Is(cause, errNotice) {
-		return errBye
-	}
-	return &disconnect{ldapwire.ResultUnavailable, "the domain controller's connection was lost; connect again"}
-}
-
 // drain asks the session to end after its outstanding requests.
 func (s *session) drain() {
 	s.draining.Store(true)
@@ -307,6 +299,7 @@ func (s *session) close() {
 	s.leaveUpstream()
 	s.cancel()
 	s.serving.Wait()
+	s.kept.wipe()
 }
 
 // details logs at debug level.

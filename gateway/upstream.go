@@ -34,6 +34,10 @@ type upstream struct {
 	// parked is set by the client loop, before it wakes the answer loop to make
 	// it leave the connection as it is.
 	parked atomic.Bool
+	// silent is set by Server.watch, before it wakes the answer loop to make it
+	// give the connection up; heard is set by each message of the DC.
+	silent, heard atomic.Bool
+	notice        []byte // of disconnection, from the DC; stored before gone is closed
 	// tells: the connection says when a read waits, so that flushing is left to
 	// it (see package netwait).
 	tells bool
@@ -79,12 +83,12 @@ func (u *upstream) rest() {
 func (u *upstream) waitAtRest() error {
 	u.in.Release()
 	for {
-		if u.parked.Load() {
-			return os.ErrDeadlineExceeded
+		if err := u.called(); err != nil {
+			return err
 		}
 		_ = u.conn.SetReadDeadline(time.Time{})
-		if u.parked.Load() { // park came between the two, and its deadline is gone
-			return os.ErrDeadlineExceeded
+		if err := u.called(); err != nil { // between the two, and its deadline is gone
+			return err
 		}
 		socket, ok := u.conn.NetConn().(*netwait.Conn)
 		if !ok {
@@ -96,17 +100,38 @@ func (u *upstream) waitAtRest() error {
 	}
 }
 
-// errNotice: the DC announced the end, and the client has its words.
+// called says what the answer loop was woken for, nil: to rest.
+func (u *upstream) called() error {
+	switch {
+	case u.parked.Load():
+		return os.ErrDeadlineExceeded
+	case u.silent.Load():
+		return errSilent
+	}
+	return nil
+}
+
+// errNotice: the DC announced the end; its words are in upstream.notice.
 var errNotice = errors.New("the domain controller sent a notice of disconnection")
 
 var errNoDomain = errors.New("no domain is registered")
 
-// upstreamReady makes sure that the session has a DC connection: one from
-// the pool, or a new one.
+// upstreamReady makes sure that the session has a DC connection, on which it
+// is who it is.
 func (s *session) upstreamReady() error {
+	if s.srv.cfg.Reconnect && s.up.isGone() {
+		if err := s.upstreamGone(s.up.err); err != nil {
+			return err
+		}
+	}
 	if s.up != nil {
 		return nil
 	}
+	return s.connectBound()
+}
+
+// connect gives the session a DC connection: one from the pool, or a new one.
+func (s *session) connect() error {
 	domain := s.home()
 	if domain == nil {
 		return errNoDomain
@@ -132,6 +157,7 @@ func (s *session) upstreamReady() error {
 func (s *session) useUpstream(up *upstream) {
 	up.retired, up.gone, up.ended = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	s.up = up
+	s.upNow.Store(up)
 	s.toDC.set(up.conn.NetConn(), up.out)
 	if c, ok := up.conn.NetConn().(*netwait.Conn); ok {
 		c.OnWait(s.flushToClient)
@@ -166,6 +192,7 @@ func (s *session) dropUpstream(unbind bool) {
 	s.toDC.forget()
 	_ = s.up.conn.Close()
 	s.up = nil
+	s.upNow.Store(nil)
 	s.flight.clear()
 }
 
@@ -196,6 +223,9 @@ func (s *session) relayAnswers(up *upstream) error {
 		if err != nil {
 			return err
 		}
+		if !up.heard.Load() {
+			up.heard.Store(true)
+		}
 		if msg.Op.IsRequest() {
 			return errors.New("the domain controller sent a request")
 		}
@@ -212,11 +242,11 @@ func (s *session) relayAnswers(up *upstream) error {
 // waits for it.
 func (s *session) answer(up *upstream, msg ldapwire.Message) error {
 	if msg.ID == 0 { // unsolicited (RFC 4511 section 4.4)
-		s.forward(msg)
 		if isDisconnection(msg) {
-			s.flushToClient()
+			up.notice = slices.Clone(msg.Raw)
 			return errNotice
 		}
+		s.forward(msg)
 		return nil
 	}
 	final := msg.Op.IsFinalResponse()

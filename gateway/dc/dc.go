@@ -142,6 +142,29 @@ func (s *Set) InRotation(name string) bool {
 	return slices.ContainsFunc(s.list, func(c *controller) bool { return c.name == name && (c.state.up || !c.state.known) })
 }
 
+// An Outage is a controller that is out of rotation.
+type Outage struct {
+	Controller string
+	Since      time.Time
+	Others     bool // there are some in rotation
+}
+
+// Outages lists the controllers that are out of rotation; nil, without any
+// cost, while there is none.
+func (s *Set) Outages() (out []Outage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.list {
+		if c.state.known && !c.state.up {
+			out = append(out, Outage{Controller: c.name, Since: c.state.since})
+		}
+	}
+	for i := range out {
+		out[i].Others = len(out) < len(s.list)
+	}
+	return out
+}
+
 // Report takes a controller out of rotation because a connection to it died or
 // timed out, as its owner saw: err says how. A nil err and a name that is not
 // listed are ignored.
