@@ -164,7 +164,7 @@ func (s *Store) examine(m mark, markErr error, deep bool) (r Report, err error) 
 			return err
 		}
 		if deep && r.OK() {
-			return s.replay(txn, &r, h)
+			return s.replay(txn, &r)
 		}
 		return nil
 	})
@@ -321,22 +321,23 @@ func (s *Store) tallies(txn *badger.Txn, r *Report) (found [len(kinds)]tally, er
 
 // replay compares the states of changes with what their records lead to.
 // Those before a loss that was accepted cannot be told from their records.
-func (s *Store) replay(txn *badger.Txn, r *Report, h head) error {
+func (s *Store) replay(txn *badger.Txn, r *Report) error {
 	states := make(map[identity.Seq]identity.Entry)
-	err := s.eachRecord(txn, func(record Record) {
+	err := s.eachRecord(txn, func(record Record, _ frame) error {
 		if record.Type == RecordLost {
 			clear(states)
 		}
 		before, known := states[record.Change]
 		if !known && record.Type != RecordIntent {
-			return // it began before the first record that can be told from
+			return nil // it began before the first record that can be told from
 		}
 		after, err := next(before, record)
 		if err != nil {
 			r.add(Finding{Kind: FindingState, From: record.Seq, Through: record.Seq, At: record.At, Type: record.Type, Detail: err.Error()})
-			return
+			return nil
 		}
 		states[record.Change] = after
+		return nil
 	})
 	if err != nil {
 		return err
@@ -355,15 +356,15 @@ func (s *Store) replay(txn *badger.Txn, r *Report, h head) error {
 	return nil
 }
 
-// eachRecord reads the records that can be read, in order.
-func (s *Store) eachRecord(txn *badger.Txn, fn func(Record)) error {
+// eachRecord reads the records that are what was written, in order.
+func (s *Store) eachRecord(txn *badger.Txn, fn func(Record, frame) error) error {
 	return scan(txn, []byte(prefixLog), nil, false, func(item *badger.Item) (bool, error) {
 		value, err := item.ValueCopy(nil)
 		if err != nil {
 			return true, nil
 		}
-		if r, _, err := s.chain.open(seqOf(item.Key()), value); err == nil {
-			fn(r)
+		if r, f, err := s.chain.open(seqOf(item.Key()), value); err == nil {
+			return true, fn(r, f)
 		}
 		return true, nil
 	})

@@ -41,7 +41,7 @@ func (s *Store) load(o Options) error {
 	if err := s.loadWork(); err != nil {
 		return err
 	}
-	return nil
+	return s.hold()
 }
 
 // openMark opens and reads the mark.

@@ -74,6 +74,7 @@ type Store struct {
 	chain    chain
 	head     head      // of the last transaction; the appender's
 	markFile *markFile // nil in memory
+	markPath string    // empty in memory
 	mark     atomic.Pointer[mark]
 	// damage is what was found when the store was opened; nil: nothing.
 	damage atomic.Pointer[Report]
@@ -118,13 +119,16 @@ func open(o Options, wrap func(commit func(*badger.Txn) error) func(*badger.Txn)
 	if o.Mark == "" {
 		o.Mark = o.Dir + ".mark"
 	}
+	if o.InMemory {
+		o.Mark = ""
+	}
 	if o.LogKey == nil {
 		if o.LogKey, err = secret.NewLogKey(secret.Random()); err != nil {
 			return nil, err
 		}
 	}
 	s := &Store{
-		sealer: o.Sealer, log: o.Log, now: o.Now, chain: chain{key: o.LogKey},
+		sealer: o.Sealer, log: o.Log, now: o.Now, chain: chain{key: o.LogKey}, markPath: o.Mark,
 		queue:    make(chan *request, maxGroup),
 		appended: make(chan struct{}),
 		failed:   make(chan struct{}),
