@@ -67,6 +67,10 @@ type Config struct {
 	// NoPasswordTranslation refuses userPassword and RFC 3062, instead of
 	// translating them to the unicodePwd that AD wants.
 	NoPasswordTranslation bool
+	// RelaySASL passes SASL binds on, but EXTERNAL, instead of refusing them.
+	// Sessions bound so cannot set passwords in domains with Capture, and
+	// within a security layer nothing is seen at all.
+	RelaySASL bool
 	// LockoutGuard answers repetitions of refused passwords without the DC and
 	// keeps different ones below the domain's lockout threshold (rule G7).
 	LockoutGuard bool

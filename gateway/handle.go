@@ -17,6 +17,10 @@ func (s *session) handle(msg ldapwire.Message) error {
 			return s.answerLocally(msg, refused.code, refused.why)
 		}
 	}
+	if s.negotiating() != "" && msg.Op.IsRequest() && msg.Op != ldapwire.OpBindRequest && msg.Op != ldapwire.OpUnbindRequest {
+		return s.interruptSASL(msg)
+	}
+	s.routeRequest(msg)
 	if s.isForeign() && isRelayedToForeign(msg) {
 		return s.relay(msg)
 	}
@@ -179,6 +183,10 @@ func (s *session) bind(msg ldapwire.Message) error {
 	if err != nil {
 		return s.refuseBind(msg, ldapwire.ResultProtocolError, "malformed bind request")
 	}
+	if req.Auth == ldapwire.AuthSASL && s.srv.cfg.RelaySASL {
+		return s.bindSASL(msg, req)
+	}
+	s.leaveSASL()
 	if code, why := refusedBind(req, msg.Body); code != ldapwire.ResultSuccess {
 		return s.refuseBind(msg, code, why)
 	}

@@ -13,6 +13,7 @@ import (
 type Metrics struct {
 	connections        prometheus.Gauge
 	refusedConnections prometheus.Counter
+	sasl               *prometheus.CounterVec
 	operations         *prometheus.CounterVec
 	seconds            *prometheus.HistogramVec
 	binds              *prometheus.CounterVec
@@ -60,6 +61,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Name: "dirgate_gateway_moves_total", Help: "Sessions that lost their domain controller's connection, by outcome (moved, failed: no controller took it for now, ended)."},
 		[]string{"outcome"})
 	reg.MustRegister(m.connections, m.refusedConnections, m.operations, m.seconds, m.binds, m.captures, m.guarded, m.moves)
+	m.sasl = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dirgate_gateway_sasl_total", Help: "With sasl: relay: binds by the domain controller's verdict (accepted, refused, undecided), sessions whose security layer hides everything from then on (spliced), and password writes refused in such sessions (write_refused)."},
+		[]string{"event"})
+	reg.MustRegister(m.sasl)
 	m.bindsAccepted = m.binds.WithLabelValues(Reason(ldapwire.ResultSuccess, nil))
 	for i := range m.hist {
 		if op := ldapwire.Op(0x60 | i); op.IsRequest() {

@@ -89,7 +89,7 @@ func (s *session) refusedWrite(dn string) *requestRefusal {
 		return &requestRefusal{ldapwire.ResultOperationsError,
 			"000004DC: a successful bind must be completed on the connection before a password is changed"}
 	}
-	return nil
+	return s.refusedToSASL()
 }
 
 // findPasswordWrite looks for a new password among all the modifications, in

@@ -17,7 +17,7 @@ import (
 // A connection is only kept when it certainly carries nobody's identity and
 // nobody's answers: an anonymous bind on it has succeeded, with nothing
 // outstanding and nothing abandoned before it (rule G2). One on which a bind
-// failed or a write was interrupted never gets here.
+// failed or a write was interrupted never gets here, nor one that saw SASL.
 type pool struct {
 	size int           // connections kept at most
 	age  time.Duration // a connection is kept idle for this long
@@ -147,7 +147,7 @@ func (s *session) leaveUpstream() {
 	if s.up == nil {
 		return
 	}
-	if s.srv.pool.size == 0 || s.ctx.Err() != nil || s.draining.Load() || !s.flight.isClean() || !s.makeAnonymous() || !s.park() {
+	if s.srv.pool.size == 0 || s.up.sasl.seen || s.ctx.Err() != nil || s.draining.Load() || !s.flight.isClean() || !s.makeAnonymous() || !s.park() {
 		s.dropUpstream(true)
 		return
 	}

@@ -29,7 +29,7 @@ func (s *session) searchRootDSE(msg ldapwire.Message) error {
 	if err != nil {
 		return s.relay(msg)
 	}
-	edit := rootDSEEdit{typesOnly: req.TypesOnly, passwordModify: !s.srv.cfg.NoPasswordTranslation}
+	edit := rootDSEEdit{typesOnly: req.TypesOnly, passwordModify: !s.srv.cfg.NoPasswordTranslation, sasl: s.srv.cfg.RelaySASL && !s.inClear}
 	for attr, ok := req.Attributes.Next(); ok; attr, ok = req.Attributes.Next() {
 		edit.asked = edit.asked || string(attr) == "+" || ldapwire.IsAttr(attr, ldapwire.AttrSupportedExtension)
 	}
@@ -41,9 +41,10 @@ type rootDSEEdit struct {
 	asked          bool // for supportedExtension: it is there even if the DC has none
 	typesOnly      bool
 	passwordModify bool // RFC 3062 is offered
+	sasl           bool // SASL is relayed, but EXTERNAL
 }
 
-// rewrite takes supportedSASLMechanisms out, because SASL is refused, and
+// rewrite takes supportedSASLMechanisms out where SASL is refused, and
 // fast bind and batch requests out of supportedExtension, for the same
 // reason; password modify (RFC 3062), which AD does not have, is put in.
 func (e rootDSEEdit) rewrite(msg ldapwire.Message) []byte {
@@ -55,7 +56,7 @@ func (e rootDSEEdit) rewrite(msg ldapwire.Message) []byte {
 		switch {
 		case ldapwire.IsAttr(a.Type, ldapwire.AttrSupportedSASLMechanisms):
 			touched = true
-			return nil
+			return e.mechanisms(a)
 		case ldapwire.IsAttr(a.Type, ldapwire.AttrSupportedExtension):
 			touched, seen = true, true
 			return e.extensions(a)
@@ -72,6 +73,29 @@ func (e rootDSEEdit) rewrite(msg ldapwire.Message) []byte {
 		return msg.Raw // malformed: the client's decoder decides
 	}
 	return edited
+}
+
+// mechanisms writes supportedSASLMechanisms without what is refused.
+func (e rootDSEEdit) mechanisms(a ldapwire.Attribute) []byte {
+	if !e.sasl {
+		return nil
+	}
+	external := false
+	var values [][]byte
+	for v, ok := a.Values.Next(); ok; v, ok = a.Values.Next() {
+		if isExternal(v) {
+			external = true
+			continue
+		}
+		values = append(values, bytes.Clone(v))
+	}
+	switch {
+	case !external:
+		return a.Raw
+	case len(values) == 0:
+		return nil // an attribute without values would be malformed (RFC 4511 section 4.1.7)
+	}
+	return ldapwire.AppendAttribute(nil, ldapwire.AttributeValues{Type: string(a.Type), Values: values})
 }
 
 // extensions writes supportedExtension with other values.

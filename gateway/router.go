@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/dirgate/dirgate/gateway/ldapwire"
@@ -151,6 +152,66 @@ func (s *session) home() *Domain {
 		return s.domain
 	}
 	return defaultDomain(s.srv.cfg.Domains())
+}
+
+// routeRequest gives a session that is not bound a connection to the domain
+// that a request is about, once nothing is outstanding on the one it has. A DN
+// of no registered domain, or in a form that names none, goes where the one
+// before went. Strangers are not sent to a directory outside, which Foreign is.
+func (s *session) routeRequest(msg ldapwire.Message) {
+	if s.bound {
+		return
+	}
+	domains := s.srv.cfg.Domains()
+	if s.up == nil && s.domain != nil && !slices.Contains(domains, s.domain) {
+		s.domain = nil // its registration has changed
+	}
+	if len(domains) < 2 {
+		return
+	}
+	dn, ok := requestDN(msg)
+	if !ok {
+		return
+	}
+	d := defaultDomain(domains) // which the root DSE is of
+	if len(dn) > 0 {
+		d = domainOfDN(domains, string(dn))
+	}
+	if d == nil || d.Foreign || d == s.home() {
+		return
+	}
+	if s.up != nil {
+		if !s.waitDrained(s.srv.cfg.DrainTimeout) {
+			return // what goes on, such as a change notification, is not given up for it
+		}
+		s.leaveUpstream()
+	}
+	s.domain = d
+}
+
+// requestDN is the entry that a request is about; false: it is about none, or
+// cannot be read.
+func requestDN(msg ldapwire.Message) ([]byte, bool) {
+	switch msg.Op {
+	case ldapwire.OpSearchRequest:
+		req, err := ldapwire.ParseSearchRequest(msg.Body)
+		return req.BaseDN, err == nil
+	case ldapwire.OpCompareRequest:
+		req, err := ldapwire.ParseCompareRequest(msg.Body)
+		return req.DN, err == nil
+	case ldapwire.OpModifyRequest:
+		req, err := ldapwire.ParseModifyRequest(msg.Body)
+		return req.DN, err == nil
+	case ldapwire.OpAddRequest:
+		req, err := ldapwire.ParseAddRequest(msg.Body)
+		return req.DN, err == nil
+	case ldapwire.OpModifyDNRequest:
+		req, err := ldapwire.ParseModifyDNRequest(msg.Body)
+		return req.DN, err == nil
+	case ldapwire.OpDelRequest:
+		return ldapwire.ParseDelRequest(msg.Body), true
+	}
+	return nil, false
 }
 
 // isForeign: the session is bound at a directory that is not AD, whose

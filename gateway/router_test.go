@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/dirgate/dirgate/certs/certstest"
 	"github.com/dirgate/dirgate/gateway/ldapwire"
@@ -100,8 +102,10 @@ func FuzzChooseRoute(f *testing.F) {
 
 // namedDC answers every search with its own name, and tells what binds it got.
 type namedDC struct {
-	name  string
-	binds chan string // name and password
+	name   string
+	binds  chan string  // name and password
+	silent string       // a base whose search is never answered
+	served atomic.Int32 // requests that are no binds
 }
 
 func (n *namedDC) serve(p *peer) {
@@ -126,8 +130,13 @@ func (n *namedDC) serve(p *peer) {
 			}
 			p.send(plainAnswer(msg))
 		case ldapwire.OpSearchRequest:
+			n.served.Add(1)
+			if req, err := ldapwire.ParseSearchRequest(msg.Body); err == nil && n.silent != "" && string(req.BaseDN) == n.silent {
+				continue
+			}
 			p.send(ldapwire.AppendSearchDone(nil, msg.ID, ldapwire.ResultSuccess, "", n.name))
 		default:
+			n.served.Add(1)
 			p.send(plainAnswer(msg))
 		}
 	}
@@ -250,4 +259,99 @@ func TestG3_Resolve(t *testing.T) {
 			t.Errorf("%s: the DC got %q, want %q", name, got, want.as)
 		}
 	}
+}
+
+// TestG3_BaseRoutesStrangers: a session that is not bound is served by the
+// domain that each request is about, and a bound one by its own alone.
+func TestG3_BaseRoutesStrangers(t *testing.T) {
+	r, dcs := newRouterRig(t)
+	const corp, lab = "corp.example.test", "lab.test"
+	c := r.dial()
+	id := int32(1)
+	served := func(base, want string) {
+		t.Helper()
+		id++
+		c.send(ldapwire.AppendSearchRequest(nil, id, ldapwire.SearchParams{BaseDN: base}))
+		if res := c.wantResult(ldapwire.OpSearchResultDone, id, ldapwire.ResultSuccess); string(res.Diagnostic) != want {
+			t.Errorf("%q served by %q, want %q", base, res.Diagnostic, want)
+		}
+	}
+	served("CN=x,DC=Corp,DC=example,DC=test", corp)
+	served("cn=x, dc=LAB , DC=test", lab)
+	served("DC=elsewhere", lab) // of nobody's: where the one before went
+	served("<SID=S-1-5-32-544>", lab)
+	served("", corp)                                    // the root DSE is the default domain's
+	served("ou=Users,o=5f00,dc=jumpcloud,dc=com", corp) // nothing to go out for
+	served("DC=lab,DC=test", lab)
+	c.send(ldapwire.AppendBindRequest(nil, 50, `CORP\alice`, []byte("Secret-1")))
+	c.wantResult(ldapwire.OpBindResponse, 50, ldapwire.ResultSuccess)
+	served("DC=lab,DC=test", corp)
+	served("DC=corp,DC=example,DC=test", corp)
+	c.send(ldapwire.AppendBindRequest(nil, 51, "", nil)) // anonymous again
+	c.wantResult(ldapwire.OpBindResponse, 51, ldapwire.ResultSuccess)
+	served("DC=lab,DC=test", lab)
+	if n := len(dcs[lab].binds); n != 0 {
+		t.Errorf("%d binds with a name in the other domain", n)
+	}
+}
+
+// TestG3_RequestsNameTheirDomain: not searches alone.
+func TestG3_RequestsNameTheirDomain(t *testing.T) {
+	const dn = "CN=x,DC=lab,DC=test"
+	for name, frame := range map[string][]byte{
+		"compare":   ldapwire.AppendCompareRequest(nil, 1, dn, "cn", []byte("x")),
+		"modify":    ldapwire.AppendModifyRequest(nil, 1, dn, modOf(ldapwire.ModAdd, "cn", "x")),
+		"add":       ldapwire.AppendAddRequest(nil, 1, dn, []ldapwire.AttributeValues{attrOf("cn", "x")}),
+		"delete":    ldapwire.AppendDelRequest(nil, 1, dn),
+		"modify DN": ldapwire.AppendModifyDNRequest(nil, 1, dn, "CN=y", true, ""),
+		"search":    ldapwire.AppendSearchRequest(nil, 1, ldapwire.SearchParams{BaseDN: dn}),
+	} {
+		msg := mustParse(t, frame)
+		if got, ok := requestDN(msg); !ok || string(got) != dn {
+			t.Errorf("%s: got %q, %t; want %q", name, got, ok, dn)
+		}
+		r, dcs := newRouterRig(t)
+		c := r.dial()
+		c.send(frame)
+		c.want(msg.Op.Response())
+		if n := dcs["lab.test"].served.Load(); n != 1 {
+			t.Errorf("%s: the domain got %d requests, want 1", name, n)
+		}
+	}
+	for name, frame := range map[string][]byte{
+		"extended":  ldapwire.AppendExtendedRequest(nil, 1, ldapwire.OIDWhoAmI, nil, false),
+		"malformed": ldapwire.AppendMessage(nil, 1, ldapwire.OpSearchRequest, []byte{4, 1}, nil),
+	} {
+		if dn, ok := requestDN(mustParse(t, frame)); ok {
+			t.Errorf("%s: got %q, want none", name, dn)
+		}
+	}
+}
+
+// TestG3_RoutingWaits: what is outstanding in one domain is answered before the
+// session moves to another, and what has no end keeps it where it is.
+func TestG3_RoutingWaits(t *testing.T) {
+	const corp, lab = "corp.example.test", "lab.test"
+	search := func(id int32, base string) []byte {
+		return ldapwire.AppendSearchRequest(nil, id, ldapwire.SearchParams{BaseDN: base})
+	}
+	t.Run("pipelined", func(t *testing.T) {
+		r, _ := newRouterRig(t)
+		c := r.dial()
+		c.send(search(1, "DC=corp,DC=example,DC=test"), search(2, "DC=lab,DC=test"), search(3, "DC=corp,DC=example,DC=test"))
+		for id, want := range []string{corp, lab, corp} {
+			if res := c.wantResult(ldapwire.OpSearchResultDone, int32(id+1), ldapwire.ResultSuccess); string(res.Diagnostic) != want {
+				t.Errorf("search %d served by %q, want %q", id+1, res.Diagnostic, want)
+			}
+		}
+	})
+	t.Run("without end", func(t *testing.T) {
+		r, dcs := newRouterRig(t, func(c *Config) { c.DrainTimeout = 50 * time.Millisecond })
+		dcs[corp].silent = "CN=watched,DC=corp,DC=example,DC=test"
+		c := r.dial()
+		c.send(search(1, dcs[corp].silent), search(2, "DC=lab,DC=test"))
+		if res := c.wantResult(ldapwire.OpSearchResultDone, 2, ldapwire.ResultSuccess); string(res.Diagnostic) != corp {
+			t.Errorf("served by %q, want %q", res.Diagnostic, corp)
+		}
+	})
 }

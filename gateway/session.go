@@ -151,6 +151,9 @@ func (s *session) speak(client net.Conn, socket *netwait.Conn) {
 func (s *session) serve() error {
 	for {
 		msg, err := s.next()
+		if errors.Is(err, errLayered) {
+			return s.spliceLayered()
+		}
 		if err != nil {
 			return err
 		}
@@ -167,7 +170,7 @@ func (s *session) next() (ldapwire.Message, error) {
 	s.idle = now.Add(s.patience())
 	for {
 		s.setReadDeadline(now)
-		msg, err := s.in.Next()
+		msg, err := s.read()
 		if err == nil {
 			return msg, nil
 		}

@@ -44,6 +44,7 @@ type upstream struct {
 	// userPassword: it is the password in this domain; nil while nobody asked.
 	// Owned by the client loop.
 	userPassword *bool
+	sasl         saslState
 	since        time.Time // in the pool
 }
 

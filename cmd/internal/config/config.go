@@ -61,6 +61,7 @@ type Gateway struct {
 	AllowPlaintextBind  bool     // on LDAP, without StartTLS
 	TranslatePasswords  bool     // userPassword and RFC 3062 to unicodePwd
 	LockoutGuard        bool     // keep binds from locking accounts
+	SASL                string   // refuse or relay
 	MaxConnectionsPerIP int      // the same for one client address; 0: half of MaxConnections
 	ProxyTrusted        Prefixes // who may name the client in a PROXY header
 }
@@ -110,6 +111,7 @@ func Default() Config {
 
 			TranslatePasswords: true,
 			LockoutGuard:       true,
+			SASL:               "refuse",
 		},
 		Metrics:   Metrics{Listen: "127.0.0.1:9636"},
 		Admin:     Admin{Socket: "/run/dirgate/admin.sock"},

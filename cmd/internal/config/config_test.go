@@ -18,7 +18,7 @@ func custom() Config {
 		MasterKeyFile: "/srv/keys/master.key",
 		TLS:           TLS{CertFile: "/srv/tls/a.crt", KeyFile: "/srv/tls/a.key", MinVersion: "1.3"},
 		Gateway: Gateway{LDAPS: "[::1]:1636", MaxMessage: 256 * KiB, IdleTimeout: Duration(90 * time.Second), MaxConnections: 7,
-			LDAP: "127.0.0.1:1389", AllowPlaintextBind: true, MaxConnectionsPerIP: 3, ProxyTrusted: "10.0.0.0/8,192.0.2.1/32,fd00::/8"},
+			LDAP: "127.0.0.1:1389", AllowPlaintextBind: true, SASL: "relay", MaxConnectionsPerIP: 3, ProxyTrusted: "10.0.0.0/8,192.0.2.1/32,fd00::/8"},
 		Metrics:   Metrics{Listen: "127.0.0.1:0"},
 		Admin:     Admin{Socket: "/srv/admin.sock"},
 		JumpCloud: JumpCloud{RequestsPerSecond: 2.5, MaxInFlight: 1},
@@ -36,7 +36,7 @@ tls:
   key_file: '/srv/tls/a.key'
   min_version: 1.3      # a float to YAML, a text to us
 gateway: {ldaps: "[::1]:1636", max_message: 256KiB, idle_timeout: 90s, max_connections: 7, max_connections_per_ip: 3,
-  ldap: "127.0.0.1:1389", allow_plaintext_bind: true, translate_password_modify: false, lockout_guard: false,
+  ldap: "127.0.0.1:1389", allow_plaintext_bind: true, translate_password_modify: false, lockout_guard: false, sasl: relay,
   proxy_protocol: {trusted: [10.0.0.0/8, 192.0.2.1, "fd00::/8"]}}
 metrics:
   listen: 127.0.0.1:0
@@ -108,7 +108,8 @@ func TestParseErrors(t *testing.T) {
 		{"key without its section", "ldaps: \":636\"\n", 1, "ldaps", []string{"did you mean gateway.ldaps?"}},
 		{"key in another section", "metrics:\n  socket: /x\n", 2, "metrics.socket", []string{"did you mean admin.socket?"}},
 		{"key of a later version", "audit_file: /var/log/x\n", 1, "audit_file", []string{"unknown key"}},
-		{"subkey of a later version", "gateway:\n  sasl: relay\n", 2, "gateway.sasl", []string{"unknown key"}},
+		{"subkey that is unknown", "gateway:\n  ldapi: /x\n", 2, "gateway.ldapi", []string{"unknown key"}},
+		{"SASL by halves", "gateway:\n  sasl: true\n", 2, "gateway.sasl", []string{`"true" is not one of its values`, "want refuse or relay"}},
 		{"nothing like it", "zzzzzzzzzzzz: 1\n", 1, "zzzzzzzzzzzz", []string{"unknown key"}},
 		{"twice", "data_dir: /a\ndata_dir: /b\n", 2, "", []string{"not valid YAML", "data_dir", "already defined"}},
 

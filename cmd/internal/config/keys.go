@@ -63,6 +63,8 @@ var keys = []key{
 		func(c *Config) *bool { return &c.Gateway.TranslatePasswords }),
 	boolean("gateway.lockout_guard", "Answer repetitions of a refused password without the domain controller, and hold new\nones back when another failure could lock the account. The last accepted one passes.",
 		func(c *Config) *bool { return &c.Gateway.LockoutGuard }),
+	oneOf("gateway.sasl", "What becomes of SASL binds. Relayed, such a session is not validated, cannot set\npasswords where they are captured, and in a security layer nothing is seen.\nController policies that demand channel binding refuse relayed binds.",
+		func(c *Config) *string { return &c.Gateway.SASL }, "refuse", "relay"),
 	prefixes("gateway.proxy_protocol.trusted", "Load balancers that name the client in a PROXY protocol v2 header. From these\naddresses every connection must begin with one; from others none may.",
 		func(c *Config) *Prefixes { return &c.Gateway.ProxyTrusted }),
 
