@@ -12,7 +12,9 @@ testenv/scripts/need.sh "Without it, tests against a real Active Directory domai
 	/usr/lib/"$(uname -m)"-linux-gnu/samba/ldb/samba_dsdb.so:samba-dsdb-modules,samba-vfs-modules \
 	ldbmodify:ldb-tools
 testenv/scripts/need.sh "Without it, tests with real LDAP clients are SKIPPED." \
-	ldapsearch:ldap-utils python:ldap3:python3-ldap3
+	ldapsearch:ldap-utils python:ldap3:python3-ldap3 python:ldap:python3-ldap javac:default-jdk-headless \
+	node:nodejs npm:npm apache2:apache2-bin pamtester:pamtester
+testenv/scripts/clients.sh
 testenv/scripts/need.sh "Without a C compiler the tests run WITHOUT the race detector." \
 	gcc:gcc,libc6-dev
 
