@@ -39,6 +39,8 @@ type request struct {
 	rewrite func(ldapwire.Message) []byte
 	// copy is the request, to be sent again if the DC is lost; see repeat.
 	copy repeat
+	// late: it was abandoned, and its answer may still come.
+	late bool
 }
 
 // maxSuspect bounds what a session can make the gateway remember.
@@ -127,8 +129,12 @@ func (f *flight) find(id int32, final bool) (request, bool) {
 		r.copy.release()
 		r.copy = repeat{}
 		f.pending[id] = r
-	case final:
-		delete(f.suspect, id) // the late answer: there is only one
+	case !ok:
+		_, r.late = f.suspect[id]
+		r.late = r.late || f.flooded
+		if final {
+			delete(f.suspect, id) // the late answer: there is only one
+		}
 	}
 	return r, ok
 }

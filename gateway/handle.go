@@ -17,6 +17,9 @@ func (s *session) handle(msg ldapwire.Message) error {
 			return s.answerLocally(msg, refused.code, refused.why)
 		}
 	}
+	if refused := overLimit(msg); refused != nil && msg.Op.IsRequest() {
+		return s.refuse(msg, refused)
+	}
 	if s.negotiating() != "" && msg.Op.IsRequest() && msg.Op != ldapwire.OpBindRequest && msg.Op != ldapwire.OpUnbindRequest {
 		return s.interruptSASL(msg)
 	}
@@ -26,7 +29,7 @@ func (s *session) handle(msg ldapwire.Message) error {
 	}
 	switch msg.Op {
 	case ldapwire.OpBindRequest:
-		return s.bind(msg)
+		return s.bind(msg, nil)
 	case ldapwire.OpUnbindRequest:
 		return errBye
 	case ldapwire.OpAbandonRequest:
@@ -46,6 +49,21 @@ func (s *session) handle(msg ldapwire.Message) error {
 		return &disconnect{ldapwire.ResultProtocolError, "not a request"}
 	}
 	return s.relay(msg)
+}
+
+// refuse answers a request that is too much. A bind ends the identity before it
+// (RFC 4513 section 4), whatever becomes of it; unbind and abandon have no
+// answer.
+func (s *session) refuse(msg ldapwire.Message, refused *requestRefusal) error {
+	switch msg.Op {
+	case ldapwire.OpBindRequest:
+		return s.bind(msg, refused)
+	case ldapwire.OpUnbindRequest:
+		return errBye
+	case ldapwire.OpAbandonRequest:
+		return nil
+	}
+	return s.answerLocally(msg, refused.code, refused.why)
 }
 
 // errIDInUse ends a session; errIDSuspect refuses one request.
@@ -171,7 +189,8 @@ func (s *session) waitDrained(limit time.Duration) bool {
 }
 
 // bind runs a Bind alone: after everything outstanding, before anything else.
-func (s *session) bind(msg ldapwire.Message) error {
+// refused says why it is not made, if that is known beforehand.
+func (s *session) bind(msg ldapwire.Message, refused *requestRefusal) error {
 	if !s.waitDrained(s.srv.cfg.DrainTimeout) {
 		if s.ctx.Err() != nil {
 			return s.ctx.Err()
@@ -179,6 +198,9 @@ func (s *session) bind(msg ldapwire.Message) error {
 		s.dropUpstream(true) // abandons what does not end, such as a change notification
 	}
 	s.becomeAnonymous()
+	if refused != nil {
+		return s.refuseBind(msg, refused.code, refused.why)
+	}
 	req, err := ldapwire.ParseBindRequest(msg.Body)
 	if err != nil {
 		return s.refuseBind(msg, ldapwire.ResultProtocolError, "malformed bind request")
@@ -220,6 +242,9 @@ func refusedBind(req ldapwire.BindRequest, body []byte) (ldapwire.ResultCode, st
 		return ldapwire.ResultUnwillingToPerform, "a name without a password is not a bind"
 	case req.PasswordHasNUL(body):
 		// A DC may read it as the part before the NUL.
+		return ldapwire.ResultInvalidCredentials, acceptSecurityContext52e
+	case req.PasswordLen() > longestBindPassword, len(req.Name) > longestDN:
+		// Nobody has such a password or name, and hashing one takes a DC long.
 		return ldapwire.ResultInvalidCredentials, acceptSecurityContext52e
 	}
 	return ldapwire.ResultSuccess, ""

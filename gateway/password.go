@@ -98,8 +98,10 @@ func (s *session) refusedWrite(dn string) *requestRefusal {
 // userPassword it takes away).
 func findPasswordWrite(req ldapwire.ModifyRequest) (*newPassword, *requestRefusal) {
 	var quoted, plain passwordMods
+	var count writeCount
 	mustChange := false
 	for mod, ok := req.Next(); ok; mod, ok = req.Next() {
+		count.add(mod.Values)
 		switch {
 		case ldapwire.IsAttr(mod.Type, ldapwire.AttrUserPassword):
 			plain.add(mod)
@@ -109,6 +111,9 @@ func findPasswordWrite(req ldapwire.ModifyRequest) (*newPassword, *requestRefusa
 		case ldapwire.IsAttr(mod.Type, ldapwire.AttrUnicodePwd):
 			quoted.add(mod)
 		}
+	}
+	if refused := refusedWrites(&count, &quoted, &plain); refused != nil {
+		return nil, refused
 	}
 	if plain.value != nil {
 		if refused := plain.refusedPlain(quoted.seen); refused != nil {
@@ -128,20 +133,28 @@ type passwordMods struct {
 	value            []byte // the last new one
 	replaces, proves bool
 	added, deleted   int // values
+	longest          int // bytes of one
 	strange          bool
 }
 
 func (p *passwordMods) add(mod ldapwire.Modification) {
 	p.seen = true
-	last := lastValue(mod.Values)
+	var last []byte
+	for v, ok := mod.Values.Next(); ok; v, ok = mod.Values.Next() {
+		last = v
+		p.longest = max(p.longest, len(v))
+		if mod.Op == ldapwire.ModDelete {
+			p.deleted++
+		} else {
+			p.added++
+		}
+	}
 	if mod.Op == ldapwire.ModDelete {
 		p.proves = p.proves || last != nil
-		p.deleted += mod.Values.Len()
 		return
 	}
 	p.replaces = p.replaces || mod.Op == ldapwire.ModReplace
 	p.strange = p.strange || (mod.Op != ldapwire.ModReplace && mod.Op != ldapwire.ModAdd)
-	p.added += mod.Values.Len()
 	if last != nil {
 		p.value = last
 	}

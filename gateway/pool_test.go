@@ -264,6 +264,7 @@ func TestG10_AtRest(t *testing.T) {
 		r, _ := newRig(t, func(p *peer) {
 			if msg, err := p.read(); err == nil {
 				p.send(plainAnswer(msg))
+				_, _ = p.read() // the search
 				<-speak
 				p.send(ldapwire.AppendSearchEntry(nil, 7, aliceDN, nil))
 				<-speak
@@ -271,6 +272,7 @@ func TestG10_AtRest(t *testing.T) {
 		}, restless)
 		c := r.dial()
 		c.bind(1)
+		c.send(ldapwire.AppendSearchRequest(nil, 7, ldapwire.SearchParams{BaseDN: aliceDN}))
 		pause()
 		speak <- struct{}{}
 		c.want(ldapwire.OpSearchResultEntry)

@@ -128,7 +128,7 @@ func (s *session) proxied() error {
 		return nil
 	}
 	s.log = s.srv.cfg.Log.With("conn", s.id, "client", client.String(), "proxy", s.raw.RemoteAddr().String())
-	if !s.srv.readdress(s, client.Addr().String()) {
+	if !s.srv.readdress(s, clientKey(client.Addr().String())) {
 		s.srv.cfg.Metrics.refusedConnections.Inc()
 		return errors.New("too many connections of this client")
 	}

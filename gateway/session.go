@@ -30,7 +30,7 @@ type session struct {
 	raw     net.Conn // the TCP connection, to end things with
 	limits  *Limits  // as they were when it began
 	id      uint64   // for the log
-	address string   // the client's, without the port
+	address string   // the client's, without the port; of IPv6 the network
 	behind  bool     // a load balancer names the client
 	counted bool     // among those of address; guarded by Server.mu
 	inClear bool     // no TLS yet; owned by the client loop
@@ -69,7 +69,7 @@ func newSession(srv *Server, id uint64, conn net.Conn) *session {
 	ctx, cancel := context.WithCancel(context.Background())
 	limits := srv.limits.Load()
 	return &session{
-		srv: srv, limits: limits, raw: conn, id: id, address: hostOf(conn.RemoteAddr()), ctx: ctx, cancel: cancel,
+		srv: srv, limits: limits, raw: conn, id: id, address: clientKey(hostOf(conn.RemoteAddr())), ctx: ctx, cancel: cancel,
 		log:    srv.cfg.Log.With("conn", id, "client", conn.RemoteAddr().String()),
 		flight: newFlight(), logsDetails: srv.cfg.Log.Enabled(ctx, slog.LevelDebug),
 		behind: contains(limits.TrustedProxies, conn.RemoteAddr()),

@@ -252,6 +252,12 @@ func (s *session) answer(up *upstream, msg ldapwire.Message) error {
 	}
 	final := msg.Op.IsFinalResponse()
 	r, known := s.flight.find(msg.ID, final)
+	if !known && !r.late {
+		// Nobody asked. A client would not expect it either, unless the ID was
+		// of the gateway's own request or is that of the client's next one.
+		s.details("answer to no request dropped", "dc", up.name, "msg_id", msg.ID, "op", msg.Op.String())
+		return nil
+	}
 	if known && final && r.bind != nil {
 		s.answerBind(r.bind, msg)
 		return nil

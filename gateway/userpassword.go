@@ -32,8 +32,10 @@ func (s *session) add(msg ldapwire.Message) error {
 // values of unicodePwd the last one wins, as it does in AD.
 func findAddedPassword(req ldapwire.AddRequest) (*newPassword, *requestRefusal) {
 	var quoted, plain passwordMods
+	var count writeCount
 	mustChange := false
 	for attr, ok := req.Next(); ok; attr, ok = req.Next() {
+		count.add(attr.Values)
 		mod := ldapwire.Modification{Op: ldapwire.ModAdd, Type: attr.Type, Values: attr.Values}
 		switch {
 		case ldapwire.IsAttr(attr.Type, ldapwire.AttrUserPassword):
@@ -43,6 +45,9 @@ func findAddedPassword(req ldapwire.AddRequest) (*newPassword, *requestRefusal) 
 		case ldapwire.IsAttr(attr.Type, ldapwire.AttrPwdLastSet):
 			mustChange = string(lastValue(attr.Values)) == "0"
 		}
+	}
+	if refused := refusedWrites(&count, &quoted, &plain); refused != nil {
+		return nil, refused
 	}
 	if plain.value != nil {
 		if refused := plain.refusedPlain(quoted.seen); refused != nil {

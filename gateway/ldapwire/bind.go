@@ -92,6 +92,14 @@ func (b BindRequest) Credentials(body []byte) secret.Bytes {
 // anonymous, or with a name, unauthenticated (RFC 4513 sections 5.1.1, 5.1.2).
 func (b BindRequest) PasswordEmpty() bool { return b.Auth == AuthSimple && b.start == b.end }
 
+// PasswordLen returns how many bytes the password of a simple bind has.
+func (b BindRequest) PasswordLen() int {
+	if b.Auth != AuthSimple {
+		return 0
+	}
+	return b.end - b.start
+}
+
 // PasswordHasNUL reports whether the password of a simple bind contains a NUL:
 // servers may check only what comes before it.
 func (b BindRequest) PasswordHasNUL(body []byte) bool {

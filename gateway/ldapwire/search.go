@@ -54,3 +54,19 @@ func (s SearchRequest) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "search %q: scope %d, filter of %d bytes, %d attributes",
 		s.BaseDN, s.Scope, len(s.Filter), s.Attributes.Len())
 }
+
+// FilterElements counts the BER elements that the filter is made of, nested
+// ones included: three for (name=value). What is malformed is not counted.
+func (s SearchRequest) FilterElements() (n int) {
+	for b := s.Filter; ; n++ {
+		tag, size, length, err := header(b)
+		if err != nil || size == 0 {
+			return n
+		}
+		// The contents of a constructed element are elements themselves.
+		b = b[size:]
+		if tag&tagConstructed == 0 {
+			b = b[min(uint64(length), uint64(len(b))):]
+		}
+	}
+}
