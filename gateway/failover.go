@@ -216,6 +216,9 @@ var errRefusedAgain error = &disconnect{ldapwire.ResultUnavailable,
 // guard sees it like any other: of many sessions with a password that was
 // changed meanwhile one is refused by a DC, the others by the guard.
 func (s *session) rebind() error {
+	if s.kept.isEmpty() {
+		return errRefusedAgain
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.BindTimeout)
 	defer cancel()
 	answers := make(chan []byte, 1)

@@ -43,8 +43,10 @@ type Domain struct {
 	// ScopeGroupGUID finds the scope group after a rename or a move; zero
 	// without a group, and in a registration that is older than the field.
 	ScopeGroupGUID identity.GUID `json:"scopeGroupGUID,omitzero"`
-	DCs            []string      `json:"dcs"`             // URLs
-	CAPEM          []byte        `json:"caPEM,omitempty"` // certificates that the DCs' are checked against; none: the system's
+	DCs            []string      `json:"dcs"`                // URLs
+	Discover       bool          `json:"discover,omitempty"` // DNS names more of them
+	Site           string        `json:"site,omitempty"`     // whose DCs DNS gives are preferred
+	CAPEM          []byte        `json:"caPEM,omitempty"`    // certificates that the DCs' are checked against; none: the system's
 
 	UseCase       string `json:"useCase"`
 	PasswordSync  string `json:"passwordSync"`

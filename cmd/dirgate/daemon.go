@@ -117,7 +117,8 @@ func (d *daemon) newGateway(registry *prometheus.Registry) (err error) {
 	d.gateway, err = gateway.New(gateway.Config{
 		TLS: d.certs.Config(), Domains: d.domains.forGateway, Resolve: newResolver(d.domains, d.log.With("in", "gateway")).resolve, Capture: d.opened.store,
 		Metrics: gateway.NewMetrics(registry), Log: d.log.With("in", "gateway"),
-		NoPasswordTranslation: !d.cfg.Gateway.TranslatePasswords, LockoutGuard: d.cfg.Gateway.LockoutGuard, RelaySASL: d.cfg.Gateway.SASL == "relay",
+		NoPasswordTranslation: !d.cfg.Gateway.TranslatePasswords, LockoutGuard: d.cfg.Gateway.LockoutGuard,
+		Reconnect: d.cfg.Gateway.Reconnect, RelaySASL: d.cfg.Gateway.SASL == "relay",
 	})
 	if err == nil {
 		err = d.gateway.SetLimits(limitsOf(d.cfg))

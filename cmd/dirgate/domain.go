@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dirgate/dirgate/cmd/internal/admin"
+	"github.com/dirgate/dirgate/store"
 	"github.com/urfave/cli/v2"
 )
 
@@ -31,10 +33,22 @@ func domainList(c *cli.Context, io streams) error {
 		}
 		var rows [][]string
 		for _, d := range all {
-			rows = append(rows, []string{d.Name, d.NetBIOS, d.UseCase, d.PasswordSync, strings.Join(d.DCs, ","), d.JumpCloud.OrgID})
+			rows = append(rows, []string{d.Name, d.NetBIOS, d.UseCase, d.PasswordSync, strings.Join(controllers(d), ","), d.JumpCloud.OrgID})
 		}
 		return table(io.out, "DOMAIN\tNETBIOS\tUSE CASE\tPASSWORDS\tDOMAIN CONTROLLERS\tORGANISATION", rows)
 	})
+}
+
+// controllers says where the controllers of a registration come from.
+func controllers(d store.Domain) []string {
+	all := slices.Clone(d.DCs)
+	switch {
+	case d.Discover && d.Site != "":
+		all = append(all, "DNS (site "+d.Site+")")
+	case d.Discover:
+		all = append(all, "DNS")
+	}
+	return all
 }
 
 func domainShow(c *cli.Context, io streams) error {
@@ -51,7 +65,7 @@ func domainShow(c *cli.Context, io streams) error {
 			{"base DN", d.BaseDN},
 			{"root container", d.RootDN},
 			{"scope group", d.ScopeGroup},
-			{"domain controllers", strings.Join(d.DCs, ", ")},
+			{"domain controllers", strings.Join(controllers(d), ", ")},
 			{"import account", d.ImportAccount},
 			{"use case", d.UseCase},
 			{"passwords", d.PasswordSync},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -67,7 +68,11 @@ func (d *domains) connect(reg store.Domain, importPassword, apiKey secret.Bytes)
 		return nil, fmt.Errorf("CA of the domain controllers of %s: %w", reg.Name, err)
 	}
 	h := &health{log: d.log.With("domain", reg.Name), metrics: d.observe}
-	set, err := dc.New(dc.Config{URLs: reg.DCs, TLS: conf, Observe: h.seen, ObserveRequest: h.answered, Forget: h.forget})
+	where := dc.Config{URLs: reg.DCs, TLS: conf, Observe: h.seen, ObserveRequest: h.answered, Forget: h.forget}
+	if reg.Discover {
+		where.Discover, where.Site, where.Resolver = reg.Name, reg.Site, resolverOf(d.cfg.DNSServer)
+	}
+	set, err := dc.New(where)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +99,16 @@ func (d *domains) connect(reg store.Domain, importPassword, apiKey secret.Bytes)
 		dcs:    set,
 		health: h,
 	}, nil
+}
+
+// resolverOf asks the given DNS server, or the system's.
+func resolverOf(server string) *net.Resolver {
+	if server == "" {
+		return net.DefaultResolver
+	}
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, server)
+	}}
 }
 
 func (d *domains) cloud(reg store.Domain, apiKey secret.Bytes) (*jumpcloud.Client, error) {

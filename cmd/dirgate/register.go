@@ -23,6 +23,8 @@ func domainRegister(io streams) *cli.Command {
 		// given. Merge knows the defaults.
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "dc", Usage: "ldaps `URL` of a domain controller; repeat for more, in order of preference"},
+			&cli.BoolFlag{Name: "discover", Usage: "use the domain controllers that DNS names for DOMAIN, behind those of --dc; asked again while running"},
+			&cli.StringFlag{Name: "site", Usage: "Active Directory `SITE` whose controllers --discover prefers; '' for none (the default)"},
 			&cli.StringFlag{Name: "ca-file", Usage: "PEM `FILE` with the CA of the domain controllers' certificates; '' for the system's CAs (the default)"},
 			&cli.StringFlag{Name: "use-case", Usage: "ad (the default) or two-way; this version replicates AD to JumpCloud"},
 			&cli.StringFlag{Name: "root-dn", Usage: "`DN` of the root container; '' for the domain (the default)"},
@@ -101,11 +103,14 @@ func confirmRegistration(c *cli.Context, io streams, b admin.Backend, req *admin
 
 func registerRequest(c *cli.Context, io streams) (admin.RegisterRequest, error) {
 	req := admin.RegisterRequest{
-		Name:    strings.ToLower(strings.TrimSuffix(c.Args().First(), ".")),
-		DCs:     c.StringSlice("dc"),
+		Name: strings.ToLower(strings.TrimSuffix(c.Args().First(), ".")),
+		DCs:  c.StringSlice("dc"), Site: given(c, "site"),
 		UseCase: given(c, "use-case"), RootDN: given(c, "root-dn"), ScopeGroup: given(c, "scope-group"),
 		PasswordSync: given(c, "password-sync"), ImportAccount: given(c, "import-account"),
 		JumpCloudURL: given(c, "jumpcloud-url"), JumpCloudLDAP: given(c, "jumpcloud-ldap-url"), JumpCloudOrgID: given(c, "org-id"),
+	}
+	if c.IsSet("discover") {
+		req.Discover = new(c.Bool("discover"))
 	}
 	if u := req.JumpCloudLDAP; u != nil && *u != "" {
 		if _, _, err := dc.Address(*u); err != nil {

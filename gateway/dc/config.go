@@ -53,7 +53,8 @@ type Config struct {
 	// lie in, at any depth. Empty: Discover. Needed only where controllers are
 	// named outside their domain (a disjoint namespace).
 	Within []string
-	// Resolver is asked; nil means net.DefaultResolver.
+	// Resolver is asked; nil means net.DefaultResolver. A *net.Resolver also
+	// finds the addresses of the hosts.
 	Resolver Resolver
 	// LookupInterval is the time between lookups; zero means
 	// DefaultLookupInterval.

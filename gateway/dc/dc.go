@@ -55,8 +55,12 @@ func New(cfg Config) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	dialer := new(net.Dialer)
+	if r, ok := cfg.Resolver.(*net.Resolver); ok {
+		dialer.Resolver = r // which knows the hosts, too
+	}
 	s := &Set{
-		cfg: cfg, dial: new(net.Dialer).DialContext, intN: rand.IntN, stagger: stagger,
+		cfg: cfg, dial: dialer.DialContext, intN: rand.IntN, stagger: stagger,
 		lookups: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 	for i, raw := range cfg.URLs {

@@ -25,6 +25,8 @@ const DefaultJumpCloudURL = "https://console.jumpcloud.com"
 type RegisterRequest struct {
 	Name            string   `json:"name"` // DNS name of the domain
 	DCs             []string `json:"dcs,omitempty"`
+	Discover        *bool    `json:"discover,omitempty"`
+	Site            *string  `json:"site,omitempty"`
 	CAPEM           *string  `json:"caPEM,omitempty"`
 	UseCase         *string  `json:"useCase,omitempty"`
 	RootDN          *string  `json:"rootDN,omitempty"`
@@ -73,6 +75,12 @@ func (r *RegisterRequest) Merge(stored *store.Domain) (d store.Domain, warnings 
 	if d.PasswordSync != store.PasswordSyncCapture && d.PasswordSync != store.PasswordSyncValidateOnly {
 		return d, nil, fmt.Errorf("--password-sync %q: want %s or %s", d.PasswordSync, store.PasswordSyncCapture, store.PasswordSyncValidateOnly)
 	}
+	switch {
+	case !d.Discover && len(d.DCs) == 0:
+		return d, nil, errors.New("--discover=false leaves no domain controller: --dc is required")
+	case !d.Discover && d.Site != "":
+		return d, nil, fmt.Errorf("--site %s is for --discover; give both, or --site ''", d.Site)
+	}
 	if stored != nil {
 		warnings = widened(*stored, d)
 		if r.ImportPassword == nil {
@@ -91,7 +99,7 @@ func (r *RegisterRequest) complete(stored *store.Domain) error {
 			lacks = append(lacks, flag)
 		}
 	}
-	lack(stored == nil && len(r.DCs) == 0, "--dc")
+	lack(stored == nil && len(r.DCs) == 0 && (r.Discover == nil || !*r.Discover), "--dc or --discover")
 	lack(stored == nil && r.ImportAccount == nil, "--import-account")
 	lack(stored == nil && r.ImportPassword == nil, "--import-password-file")
 	lack(stored == nil && r.JumpCloudAPIKey == nil, "--api-key-file")
@@ -118,8 +126,11 @@ func (r *RegisterRequest) apply(d *store.Domain) {
 	if len(r.DCs) > 0 {
 		d.DCs = slices.Clone(r.DCs)
 	}
+	if r.Discover != nil {
+		d.Discover = *r.Discover
+	}
 	for field, given := range map[*string]*string{
-		&d.UseCase: r.UseCase, &d.RootDN: r.RootDN, &d.ScopeGroup: r.ScopeGroup, &d.PasswordSync: r.PasswordSync,
+		&d.Site: r.Site, &d.UseCase: r.UseCase, &d.RootDN: r.RootDN, &d.ScopeGroup: r.ScopeGroup, &d.PasswordSync: r.PasswordSync,
 		&d.ImportAccount: r.ImportAccount, &d.JumpCloud.URL: r.JumpCloudURL, &d.JumpCloud.LDAPURL: r.JumpCloudLDAP, &d.JumpCloud.OrgID: r.JumpCloudOrgID,
 	} {
 		if given != nil {
@@ -175,6 +186,9 @@ func entrusted(stored, d store.Domain) (warnings []string) {
 		if !slices.Contains(known, host(address)) {
 			warnings = append(warnings, fmt.Sprintf("the stored import password will be sent to another controller, %s (or give --import-password-file)", address))
 		}
+	}
+	if d.Discover && !stored.Discover {
+		warnings = append(warnings, fmt.Sprintf("the stored import password will be sent to the controllers that DNS names for %s (or give --import-password-file)", d.Name))
 	}
 	if !bytes.Equal(stored.CAPEM, d.CAPEM) {
 		warnings = append(warnings, "the stored import password will be sent to controllers that other CAs vouch for (or give --import-password-file)")

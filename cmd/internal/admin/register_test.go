@@ -26,11 +26,13 @@ func TestMergeNew(t *testing.T) {
 		change func(*RegisterRequest)
 		want   string
 	}{
-		{func(r *RegisterRequest) { r.DCs = nil }, "--dc is required"},
+		{func(r *RegisterRequest) { r.DCs = nil }, "--dc or --discover is required"},
+		{func(r *RegisterRequest) { r.DCs, r.Discover = nil, new(false) }, "--dc or --discover is required"},
+		{func(r *RegisterRequest) { r.Site = new("Berlin") }, "--site Berlin is for --discover"},
 		{func(r *RegisterRequest) { r.ImportAccount = nil }, "--import-account is required"},
 		{func(r *RegisterRequest) { r.ImportPassword = nil }, "--import-password-file is required"},
 		{func(r *RegisterRequest) { r.JumpCloudAPIKey = nil }, "--api-key-file is required"},
-		{func(r *RegisterRequest) { r.DCs, r.JumpCloudAPIKey = nil, nil }, "--dc, --api-key-file is required"},
+		{func(r *RegisterRequest) { r.DCs, r.JumpCloudAPIKey = nil, nil }, "--dc or --discover, --api-key-file is required"},
 		{func(r *RegisterRequest) { r.ImportAccount = new("") }, "--import-account: is empty"},
 		{func(r *RegisterRequest) { r.UseCase = new("jumpcloud") }, `--use-case "jumpcloud": want ad or two-way`},
 		{func(r *RegisterRequest) { r.PasswordSync = new("") }, `--password-sync "": want capture or validate-only`},
@@ -60,6 +62,8 @@ func TestMergeStored(t *testing.T) {
 		{"a new key alone", RegisterRequest{JumpCloudAPIKey: []byte("k")}, func(*store.Domain) {}, nil, ""},
 		{"other controllers", RegisterRequest{DCs: []string{"ldaps://dc3"}}, func(d *store.Domain) { d.DCs = []string{"ldaps://dc3"} }, []string{"another controller, ldaps://dc3"}, ""},
 		{"other controllers and the password", RegisterRequest{DCs: []string{"ldaps://dc3"}, ImportPassword: []byte("p")}, func(d *store.Domain) { d.DCs = []string{"ldaps://dc3"} }, nil, ""},
+		{"discovery", RegisterRequest{Discover: new(true), Site: new("Berlin")}, func(d *store.Domain) { d.Discover, d.Site = true, "Berlin" }, []string{"that DNS names for"}, ""},
+		{"no discovery", RegisterRequest{Discover: new(false)}, func(*store.Domain) {}, nil, ""},
 		{"fewer controllers", RegisterRequest{DCs: []string{"ldaps://DC2:636"}}, func(d *store.Domain) { d.DCs = []string{"ldaps://DC2:636"} }, nil, ""},
 		{"another root container", RegisterRequest{RootDN: new("OU=Staff,DC=corp")}, func(d *store.Domain) { d.RootDN = "OU=Staff,DC=corp" }, []string{"is not below OU=People"}, ""},
 		{"a container whose name ends alike", RegisterRequest{RootDN: new(`OU=x\,OU=People,DC=corp`)}, func(d *store.Domain) { d.RootDN = `OU=x\,OU=People,DC=corp` }, []string{"is not below OU=People"}, ""},

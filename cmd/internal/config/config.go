@@ -33,6 +33,7 @@ type Config struct {
 
 	DataDir       string // folder of the store
 	MasterKeyFile string // key that seals the store's secrets
+	DNSServer     string // host:port; empty: the system's
 
 	TLS       TLS
 	Gateway   Gateway
@@ -61,6 +62,7 @@ type Gateway struct {
 	AllowPlaintextBind  bool     // on LDAP, without StartTLS
 	TranslatePasswords  bool     // userPassword and RFC 3062 to unicodePwd
 	LockoutGuard        bool     // keep binds from locking accounts
+	Reconnect           bool     // keep sessions when their DC is lost
 	SASL                string   // refuse or relay
 	MaxConnectionsPerIP int      // the same for one client address; 0: half of MaxConnections
 	ProxyTrusted        Prefixes // who may name the client in a PROXY header
@@ -111,6 +113,7 @@ func Default() Config {
 
 			TranslatePasswords: true,
 			LockoutGuard:       true,
+			Reconnect:          true,
 			SASL:               "refuse",
 		},
 		Metrics:   Metrics{Listen: "127.0.0.1:9636"},

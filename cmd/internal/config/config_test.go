@@ -16,6 +16,7 @@ func custom() Config {
 	return Config{
 		DataDir:       "/srv/dirgate",
 		MasterKeyFile: "/srv/keys/master.key",
+		DNSServer:     "192.0.2.1:53",
 		TLS:           TLS{CertFile: "/srv/tls/a.crt", KeyFile: "/srv/tls/a.key", MinVersion: "1.3"},
 		Gateway: Gateway{LDAPS: "[::1]:1636", MaxMessage: 256 * KiB, IdleTimeout: Duration(90 * time.Second), MaxConnections: 7,
 			LDAP: "127.0.0.1:1389", AllowPlaintextBind: true, SASL: "relay", MaxConnectionsPerIP: 3, ProxyTrusted: "10.0.0.0/8,192.0.2.1/32,fd00::/8"},
@@ -31,12 +32,13 @@ func TestParse(t *testing.T) {
 	got, err := Parse(file, []byte(`
 data_dir: /srv/dirgate
 master_key_file: "/srv/keys/master.key"
+dns_server: 192.0.2.1:53
 tls:
   cert_file: /srv/tls/a.crt
   key_file: '/srv/tls/a.key'
   min_version: 1.3      # a float to YAML, a text to us
 gateway: {ldaps: "[::1]:1636", max_message: 256KiB, idle_timeout: 90s, max_connections: 7, max_connections_per_ip: 3,
-  ldap: "127.0.0.1:1389", allow_plaintext_bind: true, translate_password_modify: false, lockout_guard: false, sasl: relay,
+  ldap: "127.0.0.1:1389", allow_plaintext_bind: true, translate_password_modify: false, lockout_guard: false, reconnect: false, sasl: relay,
   proxy_protocol: {trusted: [10.0.0.0/8, 192.0.2.1, "fd00::/8"]}}
 metrics:
   listen: 127.0.0.1:0

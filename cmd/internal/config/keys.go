@@ -37,6 +37,14 @@ var keys = []key{
 		func(c *Config) *string { return &c.DataDir }),
 	filePath("master_key_file", "Key that seals the secrets in the store; mode 0600. Without it they are lost:\nkeep a copy apart from the backups of the store.",
 		func(c *Config) *string { return &c.MasterKeyFile }),
+	text("dns_server", "DNS server that knows the domains registered with --discover; empty: the system's.",
+		`an address such as "192.0.2.1:53", or ""`, func(c *Config) *string { return &c.DNSServer },
+		func(s string) error {
+			if s == "" {
+				return nil
+			}
+			return checkAddress(s)
+		}),
 
 	filePath("tls.cert_file", "Certificate chain of the listeners, PEM, leaf first. Read again when it changes.",
 		func(c *Config) *string { return &c.TLS.CertFile }),
@@ -63,6 +71,8 @@ var keys = []key{
 		func(c *Config) *bool { return &c.Gateway.TranslatePasswords }),
 	boolean("gateway.lockout_guard", "Answer repetitions of a refused password without the domain controller, and hold new\nones back when another failure could lock the account. The last accepted one passes.",
 		func(c *Config) *bool { return &c.Gateway.LockoutGuard }),
+	boolean("gateway.reconnect", "Move a session to another domain controller when its own is lost. The password it was\nbound with is kept in memory for that. Without it such a session is ended.",
+		func(c *Config) *bool { return &c.Gateway.Reconnect }),
 	oneOf("gateway.sasl", "What becomes of SASL binds. Relayed, such a session is not validated, cannot set\npasswords where they are captured, and in a security layer nothing is seen.\nController policies that demand channel binding refuse relayed binds.",
 		func(c *Config) *string { return &c.Gateway.SASL }, "refuse", "relay"),
 	prefixes("gateway.proxy_protocol.trusted", "Load balancers that name the client in a PROXY protocol v2 header. From these\naddresses every connection must begin with one; from others none may.",
