@@ -273,9 +273,9 @@ func (s *session) guardRebind(ctx context.Context, frame []byte) (*attempt, erro
 	password := req.Password(msg.Body)
 	m := g.markOf(password)
 	password.Wipe()
-	key := nameKey(domain.Name, string(req.Name))
+	name := newBindName(domain.Name, string(req.Name))
 	for {
-		d := g.admit(domain.Name, key, s.address, m)
+		d := g.admit(name, s.address, m)
 		switch {
 		case d.try != nil:
 			return d.try, nil

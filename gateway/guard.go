@@ -35,7 +35,8 @@ type guard struct {
 	mu        sync.Mutex
 	salt      uint64                   // of the newest subject; guarded by mu
 	names     map[string]*subject      // by name or GUID, see nameKey; guarded by mu
-	recent    *list.List               // of *subject, most recent first; guarded by mu
+	recent    *list.List               // of *subject never bound with success, most recent first; guarded by mu
+	proven    *list.List               // of the others, the same; guarded by mu
 	policies  map[string]lockoutPolicy // by domain; guarded by mu
 	said      string                   // the last refusal's text, to keep one copy of it; guarded by mu
 	addresses addressLimits            // guarded by mu
@@ -43,9 +44,9 @@ type guard struct {
 
 // Bounds of what guard remembers.
 const (
-	maxSubjects = 65_536
-	maxWrong    = 16 // refused passwords of an account
-	maxNames    = 32 // names of an account
+	maxSubjects = 65_536 // of those once bound with success, and of the others
+	maxWrong    = 16     // refused passwords of an account
+	maxNames    = 32     // names of an account
 	maxText     = 1024
 )
 
@@ -65,16 +66,20 @@ type subject struct {
 	salt    uint64 // makes equal passwords of two subjects unlike
 	keys    []string
 	element *list.Element
-	known   bool      // the DC said whose names these are
-	asked   time.Time // when it was last asked
+	in      *list.List // that element is in
+	known   bool       // the DC said whose names these are
+	forms   []string   // names' forms that it said it of, besides the domain's own; see formOf
+	inquiry []string   // forms that it was asked about
+	asked   time.Time  // when it was last asked
 
 	good    fingerprint // last one that the DC took for right; zero: none
 	proven  time.Time   // when it last did
 	wrong   []refused
 	trying  []*attempt
-	fails   int       // as AD counts them
-	last    time.Time // when the last of them came
-	warned  bool      // that new passwords are held back
+	fails   int            // as AD counts them
+	failsOf map[string]int // of these, those under a form that may be another account's
+	last    time.Time      // when the last of them came
+	warned  bool           // that new passwords are held back
 	changed chan struct{}
 }
 
@@ -86,6 +91,8 @@ type refused struct {
 	// open: the DC did not answer, so nothing can be told from it, except that
 	// the attempt may have been counted.
 	open bool
+	// again is how often it was asked again meanwhile.
+	again int
 }
 
 // guardAnswer is what the client is told.
@@ -100,11 +107,15 @@ type attempt struct {
 	subject *subject
 	domain  string
 	name    string // its key
+	form    string // of the name
 	address string
 	mark    mark
-	print   fingerprint
-	known   bool // the last accepted password: not counted until it is refused
-	done    bool // guarded by guard.mu
+	prints  prints
+	print   fingerprint // that it is remembered by
+	apart   bool        // form may be another account's than the subject's other names
+	asKnown bool        // print is for a subject that is known
+	known   bool        // the last accepted password: not counted until it is refused
+	done    bool        // guarded by guard.mu
 }
 
 // admission is what guard says about a bind: exactly one of its fields is set.
@@ -125,33 +136,46 @@ const (
 
 func newGuard(now func() time.Time) *guard {
 	g := &guard{
-		now: now, names: make(map[string]*subject), recent: list.New(),
+		now: now, names: make(map[string]*subject), recent: list.New(), proven: list.New(),
 		policies: make(map[string]lockoutPolicy), addresses: newAddressLimits(),
 	}
 	_, _ = rand.Read(g.key[:]) // cannot fail since Go 1.24
 	return g
 }
 
-// admit decides about a password, given as its mark, for the key of a name.
-func (g *guard) admit(domain, key, address string, m mark) admission {
+// A bindName is the name of a bind as the guard needs it.
+type bindName struct{ domain, key, form string }
+
+func newBindName(domain, name string) bindName {
+	key := nameKey(domain, name)
+	return bindName{domain, key, formOf(key, name)}
+}
+
+// admit decides about a password, given as its mark, for a name.
+func (g *guard) admit(name bindName, address string, m mark) admission {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now, policy := g.now(), g.policy(domain)
-	if g.names[key] == nil {
+	now, policy := g.now(), g.policy(name.domain)
+	if g.names[name.key] == nil {
 		switch {
 		case !g.addresses.allow(address, now): // or it could fill the memory with invented names
 			return addressHeld()
-		case !g.makeRoom(now):
+		case !g.makeRoom(g.recent, now):
 			return admission{answer: &guardAnswer{ldapwire.ResultBusy, "too many names were tried; try again later"}, held: heldThrottled}
 		}
 	}
-	s := g.subjectOf(key)
+	s := g.subjectOf(name.key)
 	s.forget(now, policy)
-	a := &attempt{guard: g, subject: s, domain: domain, name: key, address: address, mark: m, print: g.fingerprint(s.salt, m)}
-	a.known = !s.good.isZero() && s.good.equal(a.print)
-	before := s.find(a.print)
+	a := &attempt{guard: g, domain: name.domain, name: name.key, form: name.form, address: address, mark: m}
+	a.isOf(s)
+	a.known = !s.good.isZero() && a.prints.are(s.good)
+	before := s.find(a.prints)
 	switch {
 	case before != nil && !before.open:
+		if s.mayAskAgain(a, before, now, policy) && g.addresses.allow(address, now) {
+			before.again++
+			return s.start(a)
+		}
 		answer := before.answer
 		return admission{answer: &answer, held: heldRepeated}
 	case a.known && now.Sub(s.proven) < freshness:
@@ -203,8 +227,7 @@ func (a *attempt) settled(res ldapwire.Result) {
 		default:
 			// Expired, disabled and the like are said to the right password
 			// only. AD's count stays.
-			s.good, s.proven = a.print, now
-			s.remove(a.print)
+			a.right(s, now)
 		}
 	})
 }
@@ -219,11 +242,14 @@ func (a *attempt) unsettled(sent bool) {
 		if !sent || a.known {
 			return
 		}
-		if s.find(a.print) == nil {
-			s.fails++ // the DC may have counted it; its repetitions are not counted again
+		before := s.find(a.prints)
+		if before == nil || !before.open {
+			a.count(s) // the DC may have counted it; its repetitions are not counted again
 		}
 		s.last = now
-		s.remember(refused{print: a.print, at: now, open: true})
+		if before == nil || before.open { // else what it was answered with is still true
+			s.remember(a.prints, refused{print: a.print, at: now, open: true})
+		}
 	})
 }
 
@@ -245,44 +271,24 @@ func (a *attempt) finish(apply func(*subject, time.Time)) {
 		close(s.changed)
 		s.changed = nil
 	}
-	if now := g.names[a.name]; now != nil && now != s {
-		// Meanwhile the name turned out to be one of another subject.
-		s, a.subject, a.print = now, now, g.fingerprint(now.salt, a.mark)
+	if now := g.names[a.name]; now != nil && (now != s || a.asKnown != s.known) {
+		// Meanwhile the name turned out to be one of another subject, or of an
+		// account.
+		s = now
+		a.isOf(s)
 	}
 	apply(s, g.now())
-}
-
-func (a *attempt) accepted(s *subject, now time.Time) {
-	if !s.good.isZero() && !s.good.equal(a.print) {
-		s.wrong = nil // another password than before: what was wrong may be right
-	}
-	s.good, s.proven = a.print, now
-	s.fails, s.warned = 0, false // as the DC does
-	s.remove(a.print)
-}
-
-func (a *attempt) refused(s *subject, now time.Time, answer guardAnswer) {
-	policy := a.guard.policy(a.domain)
-	s.forget(now, policy)
-	if s.good.equal(a.print) {
-		// The password was changed: what was wrong may be right.
-		s.good, s.wrong = fingerprint{}, nil
-	}
-	s.fails++
-	s.last = now
-	s.remember(refused{print: a.print, answer: answer, at: now})
-	a.guard.addresses.take(a.address, now)
 }
 
 // subjectOf finds or makes the subject of a name; the caller holds mu.
 func (g *guard) subjectOf(key string) *subject {
 	if s := g.names[key]; s != nil {
-		g.recent.MoveToFront(s.element)
+		s.in.MoveToFront(s.element)
 		return s
 	}
 	g.salt++
 	s := &subject{salt: g.salt}
-	s.element = g.recent.PushFront(s)
+	g.put(s, g.recent)
 	g.give(s, key)
 	return s
 }
@@ -291,22 +297,38 @@ func (g *guard) subjectOf(key string) *subject {
 // lock is held meanwhile. The next search goes on where the last one ended.
 const roomSearch = 256
 
-// makeRoom forgets a subject that AD counts nothing for, if there are too many;
-// false: it found none. The caller holds mu.
-func (g *guard) makeRoom(now time.Time) bool {
-	if g.recent.Len() < maxSubjects {
+// makeRoom forgets a subject of a list that AD counts nothing for, if there are
+// too many; false: it found none. The caller holds mu.
+func (g *guard) makeRoom(in *list.List, now time.Time) bool {
+	if in.Len() < maxSubjects {
 		return true
 	}
 	for range roomSearch {
-		e := g.recent.Back()
+		e := in.Back()
 		s := e.Value.(*subject)
 		if !g.counts(s, now) {
 			g.drop(s)
 			return true
 		}
-		g.recent.MoveToFront(e)
+		in.MoveToFront(e)
 	}
 	return false
+}
+
+// put makes s the most recent one of a list; the caller holds mu.
+func (g *guard) put(s *subject, in *list.List) {
+	if s.element != nil {
+		s.in.Remove(s.element)
+	}
+	s.in, s.element = in, in.PushFront(s)
+}
+
+// prove keeps a subject apart from invented names, which cannot then drive it
+// and its right password out. The caller holds mu.
+func (g *guard) prove(s *subject, now time.Time) {
+	if s.in == g.recent && len(s.keys) > 0 && g.makeRoom(g.proven, now) {
+		g.put(s, g.proven)
+	}
 }
 
 // counts reports whether a subject has refusals that AD still counts, or may
@@ -356,7 +378,7 @@ func (g *guard) drop(s *subject) {
 		delete(g.names, k)
 	}
 	s.keys = nil
-	g.recent.Remove(s.element)
+	s.in.Remove(s.element)
 }
 
 // textOf is a DC's diagnostic text as it is remembered; the caller holds mu.

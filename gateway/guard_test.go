@@ -41,7 +41,7 @@ func (r *guardRig) mark(password string) mark {
 }
 
 func (r *guardRig) admit(name, password string) admission {
-	return r.g.admit(guardDomain, nameKey(guardDomain, name), "192.0.2.1", r.mark(password))
+	return r.g.admit(newBindName(guardDomain, name), "192.0.2.1", r.mark(password))
 }
 
 func diagnostic(subCode string) []byte {
@@ -119,12 +119,12 @@ func TestG7_RepeatedPassword(t *testing.T) {
 		if got := r.bind("alice", "stale"); got != heldRepeated && got != "bad_credentials" {
 			t.Fatalf("got %s, want a refusal", got)
 		}
-		if r.bad > 1 {
-			t.Fatalf("the DC counts %d, want 1 at most", r.bad)
+		if r.bad > r.threshold-2 {
+			t.Fatalf("the DC counts %d, want one less than the budget at most", r.bad)
 		}
 	}
-	if r.asked > 10 {
-		t.Errorf("the DC was asked %d times in 2 h 47 min, want once in half an hour", r.asked)
+	if r.asked > 16 {
+		t.Errorf("the DC was asked %d times in 2 h 47 min, want three times in half an hour at most", r.asked)
 	}
 	r.want("alice", "right", "ok")
 	r.bind("alice", "stale")
@@ -195,7 +195,7 @@ func TestG7_FormsOfAName(t *testing.T) {
 		for _, form := range forms {
 			r.want(form, "right", "ok")
 		}
-		if len(r.g.names) > maxNames || r.g.recent.Len() != 1 {
+		if len(r.g.names) > maxNames || r.g.proven.Len() != 1 {
 			t.Errorf("%d names of %d subjects, want one subject", len(r.g.names), r.g.recent.Len())
 		}
 	}
@@ -289,8 +289,8 @@ func TestG7_Policy(t *testing.T) {
 			r.bind("alice", "stale")
 			r.later(time.Minute)
 		}
-		if r.bad > 1 || r.asked > 10 {
-			t.Errorf("the DC counts %d after %d binds, want 1", r.bad, r.asked)
+		if r.bad > 2 || r.asked > 20 {
+			t.Errorf("the DC counts %d after %d binds, want 2 in 3 hours", r.bad, r.asked)
 		}
 	})
 }
@@ -379,7 +379,7 @@ func TestG7_AddressLimit(t *testing.T) {
 	}
 	r.want("bob", "Spring2026", heldAddress)
 	r.want("alice", "right", "ok") // known
-	if d := r.g.admit(guardDomain, nameKey(guardDomain, "bob"), "192.0.2.2", r.mark("x")); d.try == nil {
+	if d := r.g.admit(newBindName(guardDomain, "bob"), "192.0.2.2", r.mark("x")); d.try == nil {
 		t.Error("another address is held back too")
 	}
 	r.later(time.Second)
@@ -409,7 +409,7 @@ func TestAddressLimits(t *testing.T) {
 func TestG7_Bounded(t *testing.T) {
 	r := newGuardRig(t)
 	for i := range maxSubjects + 100 {
-		r.g.admit(guardDomain, fmt.Sprint("user", i), "192.0.2.1", mark{}).try.unsettled(false)
+		r.g.admit(bindName{domain: guardDomain, key: fmt.Sprint("user", i)}, "192.0.2.1", mark{}).try.unsettled(false)
 	}
 	if n := len(r.g.names); n != maxSubjects || r.g.recent.Len() != n {
 		t.Errorf("%d names, %d subjects, want %d", n, r.g.recent.Len(), maxSubjects)
@@ -457,13 +457,17 @@ func TestG7_FloodKeepsCounts(t *testing.T) {
 // TestG7_NeverLocks: whatever is tried, by whichever form of the name, at once
 // or one after the other, the account is not locked and its password binds.
 func TestG7_NeverLocks(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(60) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
 		r := newGuardRig(t)
 		r.threshold = 3 + rnd.IntN(8)
 		r.window = time.Duration(1+rnd.IntN(90)) * time.Minute
-		r.want("alice", "right", "ok")
-		forms := []string{"alice", aliceDN, "alice.liddell@example.test", `corp\alice`}
+		forms := []string{"alice", "alice@corp", "alice@corp.example.test", `corp\alice`}
+		r.g.policies[guardDomain] = r.account().policy
+		if seed%2 == 0 { // else the DC says only later whose names these are
+			r.want("alice", "right", "ok")
+			forms = append(forms, aliceDN, "alice.liddell@example.test")
+		}
 		for range 400 {
 			r.later(time.Duration(rnd.ExpFloat64() * float64(r.window) / 4))
 			if rnd.IntN(40) == 0 {
@@ -482,7 +486,11 @@ func TestG7_NeverLocks(t *testing.T) {
 			}
 			rnd.Shuffle(len(tries), func(i, j int) { tries[i], tries[j] = tries[j], tries[i] })
 			for _, it := range tries {
-				it.a.settled(r.ask(it.password))
+				res := r.ask(it.password)
+				it.a.settled(res)
+				if res.Code == ldapwire.ResultSuccess && it.a.wantsAccount() {
+					it.a.learn(r.account())
+				}
 			}
 			if r.locked {
 				t.Fatalf("seed %d: locked with a threshold of %d", seed, r.threshold)
@@ -543,9 +551,10 @@ func BenchmarkGuard(b *testing.B) {
 	r := newGuardRig(b)
 	r.want(aliceDN, "right", "ok")
 	password := secret.New([]byte("right"))
+	name := newBindName(guardDomain, aliceDN) // a session keeps that of its newest bind
 	b.ReportAllocs()
 	for b.Loop() {
-		d := r.g.admit(guardDomain, nameKey(guardDomain, aliceDN), "192.0.2.1", r.g.markOf(password))
+		d := r.g.admit(name, "192.0.2.1", r.g.markOf(password))
 		d.try.settled(ldapwire.Result{})
 		if d.try.wantsAccount() {
 			b.Fatal("asks again who is bound")

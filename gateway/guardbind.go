@@ -1,8 +1,8 @@
 package gateway
 
 import (
-	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,23 +22,29 @@ func (s *session) guardBind(msg ldapwire.Message, req ldapwire.BindRequest) (a *
 	password := req.Password(msg.Body)
 	m := g.markOf(password)
 	password.Wipe()
-	key := nameKey(domain.Name, string(req.Name))
-	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.BindTimeout)
-	defer cancel()
+	if s.guardedBy != domain.Name || s.guarded != string(req.Name) {
+		s.guardedBy, s.guarded = domain.Name, string(req.Name)
+		s.guardedAs = newBindName(domain.Name, s.guarded)
+	}
+	var patience <-chan time.Time
 	for {
-		d := g.admit(domain.Name, key, s.address, m)
+		d := g.admit(s.guardedAs, s.address, m)
 		switch {
 		case d.try != nil:
 			return d.try, false, nil
 		case d.answer != nil:
 			return nil, true, s.answerGuarded(msg, d)
 		}
+		if patience == nil {
+			timer := time.NewTimer(s.srv.cfg.BindTimeout)
+			defer timer.Stop()
+			patience = timer.C
+		}
 		select {
 		case <-d.wait:
-		case <-ctx.Done():
-			if s.ctx.Err() != nil {
-				return nil, true, s.ctx.Err()
-			}
+		case <-s.ctx.Done():
+			return nil, true, s.ctx.Err()
+		case <-patience:
 			return nil, true, s.refuseBind(msg, ldapwire.ResultBusy, "other binds with this name are not answered yet; try again later")
 		}
 	}
@@ -92,6 +98,10 @@ func (a *attempt) wantsAccount() bool {
 	now := g.now()
 	s := a.subject
 	stale := now.Sub(g.policies[a.domain].read) >= policyAge
+	if s.known && a.apart && a.asKnown && len(s.inquiry) < maxNames && !slices.Contains(s.inquiry, a.form) {
+		s.inquiry = append(s.inquiry, a.form) // once: it may be another account's
+		return true
+	}
 	if (s.known && !stale) || (!s.asked.IsZero() && now.Sub(s.asked) < policyAge) {
 		return false
 	}
@@ -107,7 +117,15 @@ func (a *attempt) learn(b boundAccount) {
 	if !b.policy.read.IsZero() {
 		g.policies[a.domain] = b.policy
 	}
+	now := g.now()
+	named := g.names[a.name]
+	if named != nil && named.known && named != g.names[accountKey(b.account)] && !isOwnForm(a.domain, a.form) {
+		return // DOMAIN\name of another domain than the name's owner
+	}
 	s := g.accountOf(b.account, a.name)
+	if a.form != "" && !isOwnForm(a.domain, a.form) && !slices.Contains(s.forms, a.form) && len(s.forms) < maxNames {
+		s.forms = append(s.forms, a.form)
+	}
 	names := []string{a.name, accountKey(b.account), nameKey(a.domain, "<SID="+strings.ToLower(b.sid)+">")}
 	for _, name := range []string{b.account.DN, b.upn, b.canonical} {
 		if name != "" {
@@ -120,10 +138,16 @@ func (a *attempt) learn(b boundAccount) {
 	for _, name := range names {
 		g.give(s, name)
 	}
-	if s != a.subject { // of two subjects the account's goes on
-		a.subject, a.print = s, g.fingerprint(s.salt, a.mark)
-		a.accepted(s, g.now())
+	for _, other := range s.trying {
+		other.isOf(s) // so that the same password is recognised under another form
 	}
+	before := a.subject
+	a.isOf(s)
+	if s != before { // of two subjects the account's goes on
+		a.accepted(s, now)
+		return
+	}
+	a.right(s, now) // not counted again: another may have been refused since
 }
 
 // accountOf is the subject of an account, or that of a name which becomes it;
@@ -131,7 +155,7 @@ func (a *attempt) learn(b boundAccount) {
 func (g *guard) accountOf(account identity.Account, name string) *subject {
 	s := g.names[accountKey(account)]
 	if s == nil {
-		g.makeRoom(g.now()) // an account that was bound is remembered in any case
+		g.makeRoom(g.recent, g.now()) // an account that was bound is remembered in any case
 		s = g.subjectOf(name)
 		if s.known { // of another account, which had this name before
 			s.lose(name)
@@ -166,6 +190,7 @@ func (g *guard) passwordChanged(account identity.Account, password secret.Bytes)
 		if s := g.names[name]; s != nil {
 			s.wrong = nil
 			s.good, s.proven = g.fingerprint(s.salt, m), time.Time{}
+			g.prove(s, g.now())
 		}
 	}
 }

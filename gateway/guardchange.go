@@ -43,7 +43,7 @@ func (s *session) guardChange(w *passwordWrite, account identity.Account) (*atte
 	defer cancel()
 	m := g.markOf(old)
 	for {
-		d := g.admit(account.Domain, key, s.address, m)
+		d := g.admit(bindName{domain: account.Domain, key: key}, s.address, m)
 		switch {
 		case d.try != nil:
 			return d.try, nil

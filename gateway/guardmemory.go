@@ -18,7 +18,7 @@ type mark [sha256.Size]byte
 
 // fingerprint stands for a password of one subject. It proves nothing to whom
 // does not have the process's key, and is compared in constant time.
-type fingerprint [sha256.Size]byte
+type fingerprint [16]byte
 
 func (f fingerprint) isZero() bool { return f == fingerprint{} }
 
@@ -48,7 +48,30 @@ func (g *guard) markOf(password secret.Bytes) (m mark) {
 func (g *guard) fingerprint(salt uint64, m mark) fingerprint {
 	var input [len(m) + 8]byte
 	binary.BigEndian.PutUint64(input[copy(input[:], m[:]):], salt)
-	return sha256.Sum256(input[:])
+	sum := sha256.Sum256(input[:])
+	return fingerprint(sum[:len(fingerprint{})])
+}
+
+// prints are the fingerprints of one password. The one of a form stands for it
+// under one form of the name only.
+type prints struct{ plain, formed fingerprint }
+
+func (g *guard) prints(salt uint64, m mark, form string) prints {
+	p := prints{plain: g.fingerprint(salt, m)}
+	p.formed = p.plain
+	if form != "" {
+		h := sha256.New()
+		_, _ = h.Write(p.plain[:]) // of fixed length
+		_, _ = h.Write([]byte(form))
+		var sum [sha256.Size]byte
+		p.formed = fingerprint(h.Sum(sum[:0])[:len(fingerprint{})])
+	}
+	return p
+}
+
+// are reports whether a fingerprint that was remembered is one of these.
+func (p prints) are(remembered fingerprint) bool {
+	return p.plain.equal(remembered) || p.formed.equal(remembered)
 }
 
 // lockoutPolicy is what locks the accounts of a domain.

@@ -26,6 +26,32 @@ func nameKey(domain, name string) string {
 	return domain + "\x00" + form
 }
 
+// formOf is what nameKey leaves out of a logon name: DOMAIN\ or @suffix. Names
+// that differ in nothing else share a count, but may be different accounts'; so
+// what a DC said to a password under one of them is not said to it under
+// another before the DC has said that they are one account's. Empty: the key
+// has it all.
+func formOf(key, name string) string {
+	if _, kind, _ := strings.Cut(key, "\x00"); !strings.HasPrefix(kind, "sam:") {
+		return ""
+	}
+	name = strings.ToLower(strings.TrimSpace(name))
+	if before, _, ok := strings.Cut(name, `\`); ok {
+		return before + `\`
+	}
+	if at := strings.LastIndexByte(name, '@'); at >= 0 {
+		return name[at:]
+	}
+	return "bare"
+}
+
+// isOwnForm reports whether a form is one of the domain itself, which stands for
+// the same account as the other own ones once that account is known.
+func isOwnForm(domain, form string) bool {
+	label, _, _ := strings.Cut(domain, ".")
+	return form == "" || form == "bare" || form == label+`\` || form == "@"+label || form == "@"+domain
+}
+
 func nameForm(domain, name string) string {
 	if form, ok := bracketForm(name); ok {
 		return form

@@ -61,8 +61,11 @@ type session struct {
 	idle      time.Time // when the session has been silent for too long
 	deadline  time.Time // of the next read of the client; zero: none is set
 	bindWait  *bindWait
-	binding   bool  // bindWait is on its way
-	ending    error // what afterBind ends the session with
+	binding   bool     // bindWait is on its way
+	guarded   string   // name of the newest bind that the guard was asked about
+	guardedBy string   // and its domain
+	guardedAs bindName // made of both
+	ending    error    // what afterBind ends the session with
 }
 
 func newSession(srv *Server, id uint64, conn net.Conn) *session {
