@@ -35,6 +35,8 @@ func changelogCommand(io streams) *cli.Command {
 				},
 				Action: func(c *cli.Context) error { return changelogTail(c, io) },
 			}, 0),
+			changelogVerifyCommand(io),
+			changelogExportCommand(io),
 			command(&cli.Command{
 				Name: "show", Usage: "show one change", ArgsUsage: "SEQ",
 				Action: func(c *cli.Context) error {

@@ -84,7 +84,7 @@ func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon,
 	d.domains = newDomains(d.opened.store, d.opened.opener, cfg, log, newPeerMetrics(registry))
 	// The engine notes where the log stands; it must do so before the gateway
 	// can append.
-	if slices.Contains(roles, roleImport) {
+	if slices.Contains(roles, roleImport) && d.opened.store.Damage() == nil {
 		if d.engine, err = d.newEngine(registry); err != nil {
 			return d, err
 		}
@@ -100,7 +100,7 @@ func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon,
 	if d.admin, err = listenAdmin(cfg.Admin.Socket); err != nil {
 		return d, err
 	}
-	d.metricsHTTP = metricsHandler(registry, d.domains.ready)
+	d.metricsHTTP = metricsHandler(registry, watchDamage(registry, d.opened.store, d.domains.ready))
 	d.adminHTTP = admin.Handler(localOn(d.opened.store, d.domains))
 	return d, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -65,7 +66,11 @@ func metricsHandler(registry *prometheus.Registry, ready func(context.Context) e
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { respond(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := ready(r.Context()); err != nil {
-			respond(w, http.StatusServiceUnavailable, oneLine(err))
+			code := http.StatusServiceUnavailable
+			if _, serving := errors.AsType[*degraded](err); serving {
+				code = http.StatusOK
+			}
+			respond(w, code, oneLine(err))
 			return
 		}
 		respond(w, http.StatusOK, "ok")

@@ -39,6 +39,10 @@ type Backend interface {
 	Records(ctx context.Context, after identity.Seq, limit int, wait time.Duration) ([]store.Record, error)
 	// LastSeq is the end of the log.
 	LastSeq(ctx context.Context) (identity.Seq, error)
+	// Verify checks the whole log.
+	Verify(ctx context.Context) (store.Report, error)
+	// AcceptLoss lets a damaged log go on without what is lost.
+	AcceptLoss(ctx context.Context, who string) (store.Report, error)
 	Retry(ctx context.Context, seq identity.Seq) error
 	Discard(ctx context.Context, seq identity.Seq, reason string) error
 }

@@ -73,6 +73,8 @@ func Handler(b Backend) http.Handler {
 		return b.Records(ctx, q.After, q.Limit, min(q.Wait, longestWait))
 	})
 	serve(mux, pathLast, func(ctx context.Context, _ nothing) (identity.Seq, error) { return b.LastSeq(ctx) })
+	serve(mux, pathVerify, func(ctx context.Context, _ nothing) (store.Report, error) { return b.Verify(ctx) })
+	serve(mux, pathAccept, func(ctx context.Context, q byWhom) (store.Report, error) { return b.AcceptLoss(ctx, q.Who) })
 	serve(mux, pathRetry, func(ctx context.Context, q onSeq) (nothing, error) { return nothing{}, b.Retry(ctx, q.Seq) })
 	serve(mux, pathDiscard, func(ctx context.Context, q onSeq) (nothing, error) { return nothing{}, b.Discard(ctx, q.Seq, q.Reason) })
 	return mux
