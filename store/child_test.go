@@ -39,7 +39,7 @@ func childAppend(root string) error {
 	if err != nil {
 		return err
 	}
-	master, err := secret.ReadMasterKey(root+"/keys/../master.key")
+	master, err := secret.ReadMasterKey(root + "/keys/../master.key")
 	if err != nil {
 		return err
 	}

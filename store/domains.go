@@ -73,6 +73,8 @@ type JumpCloudRegistration struct {
 // case. Registrations are not records of the log: they are no changes that
 // are to be applied, and have no order among them.
 func (s *Store) PutDomain(ctx context.Context, d Domain, credentials map[string]secret.Bytes) error {
+	s.sealing.RLock() // no key is exchanged between sealing and storing
+	defer s.sealing.RUnlock()
 	d.Name = strings.ToLower(d.Name)
 	sealed, err := s.sealCredentials(d.Name, credentials)
 	if err == nil {

@@ -79,6 +79,10 @@ type Store struct {
 	// damage is what was found when the store was opened; nil: nothing.
 	damage atomic.Pointer[Report]
 
+	// sealing is held for reading from the sealing of a credential until it is
+	// stored, and for writing while keys are exchanged.
+	sealing sync.RWMutex
+
 	// closing is held for reading by everything that uses db or queue, and
 	// for writing by Close alone.
 	closing  sync.RWMutex

@@ -14,8 +14,9 @@
 //
 // A [Sealer] needs only the public files and seals to the newest epoch. An
 // [Opener] needs the master key too and opens every epoch whose private key is
-// still there. Removing a .key file makes everything sealed to that epoch
-// unreadable for good, whoever holds copies of the database or the master key.
+// still there. [CreateEpoch] begins another; [DestroyEpoch] makes everything
+// sealed to one unreadable for good, whoever holds copies of the database or
+// the master key.
 //
 // The master key is 32 random bytes in a file of its own ([CreateMasterKey],
 // [ReadMasterKey]). It should lie outside the data directory: whoever has both

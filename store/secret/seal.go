@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 )
 
 const (
@@ -76,7 +77,8 @@ func (s *Sealer) Seal(plain Bytes, aad []byte) ([]byte, error) {
 // Opener opens sealed secrets of every epoch whose private key is there. It is
 // safe for concurrent use.
 type Opener struct {
-	private map[uint32]hpke.PrivateKey
+	mu      sync.RWMutex
+	private map[uint32]hpke.PrivateKey // guarded by mu
 }
 
 // OpenOpener reads the key pairs in dir. An error wraps [ErrWrongKey] when
@@ -116,7 +118,9 @@ func (o *Opener) Open(sealed, aad []byte) (Bytes, error) {
 		return Bytes{}, fmt.Errorf("open secret: format version %d, want %d: %w", sealed[0], sealVersion, ErrCorrupt)
 	}
 	epoch := binary.BigEndian.Uint32(sealed[1:])
+	o.mu.RLock()
 	private, ok := o.private[epoch]
+	o.mu.RUnlock()
 	if !ok {
 		return Bytes{}, fmt.Errorf("open secret of epoch %d: %w", epoch, ErrNoEpoch)
 	}
