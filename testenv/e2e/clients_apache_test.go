@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,11 +18,18 @@ import (
 // apacheModules is where Debian has them.
 const apacheModules = "/usr/lib/apache2/modules"
 
+// nobodyID is Debian's user and group without rights.
+const nobodyID = 65534
+
 // apache protects folders by mod_authnz_ldap: by password alone, and by group.
 func (w *world) apache(t *testing.T) {
 	const httpd = "/usr/sbin/apache2"
 	if _, err := os.Stat(httpd); err != nil {
 		missing(t, "apache2 (Debian: apache2-bin) is not installed")
+	}
+	nobody := strconv.Itoa(nobodyID)
+	if err := exec.Command("setpriv", "--reuid="+nobody, "--regid="+nobody, "--clear-groups", "true").Run(); err != nil && os.Geteuid() == 0 {
+		missing(t, "Apache does not run as root, and there is nobody else here")
 	}
 	member, other := w.person(t, "webmember"), w.person(t, "webother")
 	group := w.dc.AddGroup(t, "Web", member.dn)
@@ -106,7 +114,7 @@ func (w *world) startApache(t *testing.T, httpd, group string) (port string) {
 		"BASE="+w.base, "GROUP="+group, "BINDNAME="+w.account, "BINDPASSWORD="+servicePassword)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if os.Geteuid() == 0 {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobodyID, Gid: nobodyID}
 	}
 	var out transcript
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,6 +43,9 @@ type machine struct {
 
 // firstID keeps clear of the users that a system has.
 const firstID = 200000
+
+// asUser runs what follows as the machine's user from AD.
+var asUser = slices.Clip([]string{"setpriv", "--reuid=" + strconv.Itoa(firstID+1), "--regid=" + strconv.Itoa(firstID), "--clear-groups"})
 
 func (w *world) linux(t *testing.T, c linuxClient) {
 	number := func(n int) []string { return []string{strconv.Itoa(firstID + n)} }
@@ -112,8 +116,7 @@ func (m *machine) wantNoSignIn(t *testing.T, p *person, password string) {
 // passwd runs the command of that name as the machine's user.
 func (m *machine) passwd(t *testing.T, from, to string) (string, error) {
 	t.Helper()
-	return m.run(t, strings.Join([]string{from, to, to, ""}, "\n"), "setpriv", fmt.Sprintf("--reuid=%d", firstID+1),
-		fmt.Sprintf("--regid=%d", firstID), "--clear-groups", "passwd")
+	return m.run(t, strings.Join([]string{from, to, to, ""}, "\n"), asUser[0], append(asUser[1:], "passwd")...)
 }
 
 // run runs a program on the machine.
@@ -140,8 +143,8 @@ func (w *world) boot(t *testing.T, c linuxClient) *machine {
 	inside := func(command ...string) *exec.Cmd {
 		return exec.Command("unshare", append([]string{"--mount", "--propagation", "private", script, dir, unpacked}, command...)...)
 	}
-	if out, err := inside("true").CombinedOutput(); err != nil {
-		missing(t, fmt.Sprintf("no mount namespace can be made (root may): %v: %s", err, out))
+	if out, err := inside(append(asUser, "true")...).CombinedOutput(); err != nil {
+		missing(t, fmt.Sprintf("no mount namespace with other users can be made, as root can: %v: %s", err, out))
 	}
 	m := &machine{log: new(transcript)}
 	cmd := inside(c.daemon...)

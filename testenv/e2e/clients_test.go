@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -39,7 +41,7 @@ func missing(t *testing.T, what string) {
 	if os.Getenv(requireClients) == "1" {
 		t.Fatalf("%s, which %s asks for", what, requireClients)
 	}
-	t.Skipf("SKIPPED: %s: run `make test` as root on Debian, which installs it", what)
+	t.Skipf("SKIPPED: %s: run `make test` as root on Debian", what)
 }
 
 // clientProgram is the path of a program that a test needs.
@@ -236,10 +238,14 @@ func (w *world) jndi(t *testing.T) {
 		{w.gateway(), "extended"},
 		{"ldap://" + w.plain(), "rebind"},
 	} {
-		to := fmt.Sprintf("Java-Nàming-%d", i)
+		to, binds := fmt.Sprintf("Java-Nàming-%d", i), w.acceptedBinds(t)
 		out, err := run(tt.url, to, tt.way, trust...)
 		if err != nil {
 			t.Fatalf("%s %s: %v", tt.url, tt.way, err)
+		}
+		// The pool keeps bound connections: one bind with each password.
+		if binds = w.acceptedBinds(t) - binds; strings.HasPrefix(tt.url, "ldaps:") && binds != 2 {
+			t.Errorf("%s: %d binds of pooled connections, want 2", tt.way, binds)
 		}
 		w.wantPages(t, out)
 		p.changed(t, to)
@@ -248,6 +254,21 @@ func (w *world) jndi(t *testing.T) {
 		t.Errorf("with Java's own CAs: got %v, want a word about the certificate's path", err)
 	}
 }
+
+// acceptedBinds is how many binds the gateway has seen a DC accept.
+func (w *world) acceptedBinds(t *testing.T) (sum int) {
+	t.Helper()
+	for _, m := range sayAccepted.FindAllStringSubmatch(w.metrics(), -1) {
+		n, err := strconv.Atoi(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+	}
+	return sum
+}
+
+var sayAccepted = regexp.MustCompile(`(?m)^dirgate_bind_total\{.*verdict="accepted".*\} (\d+)$`)
 
 func (w *world) ldapts(t *testing.T) {
 	node := clientProgram(t, "node")
