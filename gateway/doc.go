@@ -60,19 +60,23 @@
 // refused with unwillingToPerform (RFC 4513 section 5.1.2) and one with a NUL
 // in the password with invalidCredentials: neither reaches a DC. SASL is
 // refused with authMethodNotSupported, since it cannot cross a gateway that
-// ends TLS.
+// ends TLS. Config.RelaySASL passes it on, but EXTERNAL: such a session cannot
+// set passwords in domains with Capture, as nobody has shown the gateway who it
+// is, and when a security layer begins (RFC 4513 section 5.2.1.4) both
+// directions are copied unseen: passwords set within are not captured.
 //
 // # Names
 //
 // A bind is for the domain that its name says: by the suffix of a DN or of a
-// userPrincipalName, or by the NetBIOS name (MS-ADTS 5.1.1.1.1). Everything
-// else is for the default domain. A bare sAMAccountName, which AD would compare
+// userPrincipalName, or by the NetBIOS name (MS-ADTS 5.1.1.1.1). Other names are
+// for the default domain. A bare sAMAccountName, which AD would compare
 // with display names alone, is completed with the default domain's name. A mail
 // address that is no userPrincipalName is looked up before AD is asked, where
 // Config.Resolve can. DNs of a directory that is not AD go there, and nothing is
 // captured. A session is served by the domain of its newest bind: what it asks
 // for in another domain is answered by its own with a referral or noSuchObject,
-// as without a gateway. Without a bind the default domain answers.
+// as without a gateway. Without a bind a request goes to the domain that its DN
+// is in, or to the default domain.
 //
 // # Listeners
 //
