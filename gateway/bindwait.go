@@ -27,6 +27,7 @@ type bindWait struct {
 	id      int32
 	name    string // as the client gave it
 	attempt *attempt
+	lesson  *lesson // nil: nothing to learn
 	start   time.Time
 	until   time.Time
 
@@ -54,7 +55,9 @@ func (b *bindWait) isWaiting() bool { return b.state.Load() == bindWaiting }
 
 // isOver reports whether the client has its answer, and nothing is left to do
 // but to say so to the session.
-func (b *bindWait) isOver() bool { return b.state.Load() == bindAccepted && !b.learn }
+func (b *bindWait) isOver() bool {
+	return b.state.Load() == bindAccepted && !b.learn && b.lesson == nil
+}
 
 // wants reports whether the client loop should not go on waiting for the client.
 func (b *bindWait) wants() bool { return !b.isWaiting() && !b.isOver() }
@@ -83,6 +86,7 @@ func (s *session) bindAtDC(msg ldapwire.Message, req ldapwire.BindRequest) error
 	b := s.bindWait
 	b.id, b.name, b.attempt, b.start, b.until = msg.ID, name, attempt, start, start.Add(s.srv.cfg.BindTimeout)
 	b.learn, b.answer = false, nil
+	b.lesson = s.newLesson(msg, req, attempt)
 	err = s.sendBind(msg, b)
 	if errors.Is(err, errNotSent) {
 		// The DC had closed an idle connection: nothing was tried yet.
@@ -147,7 +151,7 @@ func (s *session) answerBind(b *bindWait, msg ldapwire.Message) {
 	s.countBind(b, res)
 	s.forward(msg)
 	s.flight.landedOne()
-	if b.learn = b.attempt.wantsAccount(); b.learn {
+	if b.learn = b.attempt.wantsAccount(); b.learn || b.lesson != nil {
 		s.wake()
 	}
 	b.end(bindAccepted)
@@ -263,15 +267,21 @@ func (s *session) bindWasAccepted(b *bindWait) error {
 	if s.logsDetails {
 		s.log.Debug("bind accepted", "name", clip(b.name), "dc", s.up.name, "took", b.ended.Sub(b.start))
 	}
-	if !b.learn {
+	if !b.learn && b.lesson == nil {
 		return nil
 	}
 	s.readAgain()
+	s.keepLesson(b.lesson)
+	b.lesson = nil
+	if !b.learn {
+		return nil
+	}
 	return s.learnBound(b.attempt)
 }
 
 // bindNotAccepted deals with an answer that is no success.
 func (s *session) bindNotAccepted(b *bindWait) error {
+	b.lesson.forget()
 	answer, err := ldapwire.ParseMessage(b.answer)
 	var res ldapwire.Result
 	if err == nil {
@@ -296,6 +306,7 @@ func (s *session) bindNotAccepted(b *bindWait) error {
 // bindUnanswered answers a bind in the DC's place.
 func (s *session) bindUnanswered(b *bindWait, err error) error {
 	b.attempt.bindFailed(err)
+	b.lesson.forget()
 	if s.up != nil {
 		s.srv.pool.discard(s.up.domain, s.up.name)
 	}

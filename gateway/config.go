@@ -64,6 +64,11 @@ type Config struct {
 	Resolve func(ctx context.Context, name string) (domain, bindName string)
 	// Capture records password changes; required.
 	Capture Capturer
+	// Binds takes passwords that binds proved; nil: binds teach nothing.
+	Binds BindRecorder
+	// OldPasswordPeriod is how long after a change the domains accept the
+	// password before it: their OldPasswordAllowedPeriod, or a longer time.
+	OldPasswordPeriod time.Duration
 	// NoPasswordTranslation refuses userPassword and RFC 3062, instead of
 	// translating them to the unicodePwd that AD wants.
 	NoPasswordTranslation bool
@@ -140,7 +145,9 @@ const (
 	// unknown outcomes.
 	DefaultCaptureTimeout = 2 * time.Minute
 	DefaultRecordTimeout  = 10 * time.Second
-	DefaultWriteTimeout   = time.Minute
+	// DefaultOldPasswordPeriod is that of AD and of Samba.
+	DefaultOldPasswordPeriod = time.Hour
+	DefaultWriteTimeout      = time.Minute
 
 	defaultQuiet = 4 * time.Second
 )
@@ -190,7 +197,7 @@ func (c *Config) validate() error {
 		{&c.UnboundTimeout, DefaultUnboundTimeout},
 		{&c.BindTimeout, DefaultBindTimeout}, {&c.DrainTimeout, DefaultDrainTimeout},
 		{&c.CaptureTimeout, DefaultCaptureTimeout}, {&c.RecordTimeout, DefaultRecordTimeout},
-		{&c.WriteTimeout, DefaultWriteTimeout}, {&c.quiet, defaultQuiet},
+		{&c.WriteTimeout, DefaultWriteTimeout}, {&c.quiet, defaultQuiet}, {&c.OldPasswordPeriod, DefaultOldPasswordPeriod},
 	} {
 		if *d.value < 0 {
 			return errors.New("gateway config: a timeout is negative")

@@ -28,6 +28,20 @@
 // by the same session; if that may not read objectGUID, the change is recorded
 // without it, and a person must decide.
 //
+// # Passwords in binds
+//
+// A bind that the DC accepted teaches the account's password (Config.Binds),
+// for users whose password was set where the gateway did not see it. For an
+// hour after a change a DC accepts the previous password too, so the bind is
+// proof only if pwdLastSet is older than that, by the clock of the same DC. The
+// entry is read on the client's connection while the client is silent, before
+// its next bind, or when it has gone: never between a request and its answer.
+// Privileged accounts are left out, by the groups that the DC counts the
+// session in. A password that taught something, or could not, is known by a
+// keyed fingerprint in memory for a while, and costs the next bind neither a
+// read nor a write. What is proved is recorded in the background: should the
+// process end before, or too many wait, a later bind teaches it.
+//
 // # Passwords under other names
 //
 // Active Directory keeps the password in unicodePwd. To it userPassword is an

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"container/list"
-	"crypto/rand"
 	"strings"
 	"sync"
 	"time"
@@ -28,9 +27,8 @@ import (
 // first success the DC says whose name it is, and all forms of that account's
 // name share one.
 type guard struct {
-	now  func() time.Time
-	key  [32]byte  // of all marks; dies with the process
-	macs sync.Pool // of hash.Hash with that key, which has seen nothing
+	*marker
+	now func() time.Time
 
 	mu        sync.Mutex
 	salt      uint64                   // of the newest subject; guarded by mu
@@ -135,12 +133,10 @@ const (
 )
 
 func newGuard(now func() time.Time) *guard {
-	g := &guard{
-		now: now, names: make(map[string]*subject), recent: list.New(), proven: list.New(),
+	return &guard{
+		marker: newMarker(), now: now, names: make(map[string]*subject), recent: list.New(), proven: list.New(),
 		policies: make(map[string]lockoutPolicy), addresses: newAddressLimits(),
 	}
-	_, _ = rand.Read(g.key[:]) // cannot fail since Go 1.24
-	return g
 }
 
 // A bindName is the name of a bind as the guard needs it.

@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
 	"hash"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/dirgate/dirgate/store/secret"
@@ -26,11 +28,23 @@ func (f fingerprint) equal(other fingerprint) bool {
 	return subtle.ConstantTimeCompare(f[:], other[:]) == 1
 }
 
+// marker makes marks.
+type marker struct {
+	key  [32]byte  // dies with the process
+	macs sync.Pool // of hash.Hash with that key, which has seen nothing
+}
+
+func newMarker() *marker {
+	m := &marker{}
+	_, _ = rand.Read(m.key[:]) // cannot fail since Go 1.24
+	return m
+}
+
 // markOf is the HMAC of a password.
-func (g *guard) markOf(password secret.Bytes) (m mark) {
-	mac, _ := g.macs.Get().(hash.Hash) // making one costs more than using it
+func (k *marker) markOf(password secret.Bytes) (m mark) {
+	mac, _ := k.macs.Get().(hash.Hash) // making one costs more than using it
 	if mac == nil {
-		mac = hmac.New(sha256.New, g.key[:])
+		mac = hmac.New(sha256.New, k.key[:])
 	}
 	_, _ = mac.Write(password.Expose())
 	mac.Sum(m[:0])
@@ -39,13 +53,13 @@ func (g *guard) markOf(password secret.Bytes) (m mark) {
 	// a block of it.
 	_, _ = mac.Write(make([]byte, sha256.BlockSize-1))
 	mac.Reset()
-	g.macs.Put(mac)
+	k.macs.Put(mac)
 	return m
 }
 
 // fingerprint tells the marks of one subject from those of another. A hash
 // does, for a mark cannot be guessed and all of its input has fixed lengths.
-func (g *guard) fingerprint(salt uint64, m mark) fingerprint {
+func (*guard) fingerprint(salt uint64, m mark) fingerprint {
 	var input [len(m) + 8]byte
 	binary.BigEndian.PutUint64(input[copy(input[:], m[:]):], salt)
 	sum := sha256.Sum256(input[:])

@@ -191,6 +191,9 @@ func (s *session) waitDrained(limit time.Duration) bool {
 // bind runs a Bind alone: after everything outstanding, before anything else.
 // refused says why it is not made, if that is known beforehand.
 func (s *session) bind(msg ldapwire.Message, refused *requestRefusal) error {
+	if err := s.learnNow(); err != nil {
+		return err
+	}
 	if !s.waitDrained(s.srv.cfg.DrainTimeout) {
 		if s.ctx.Err() != nil {
 			return s.ctx.Err()

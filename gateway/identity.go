@@ -19,50 +19,63 @@ type boundAccount struct {
 	upn       string
 	canonical string // canonicalName
 	sid       string // as text
+	head      string // DN of the domain's head
+	facts     passwordFacts
 	policy    lockoutPolicy
 }
 
 var errNotSaid = errors.New("the domain controller does not say who is bound")
 
-// readBound asks the DC who the session is. It takes three short requests, on
-// the client's connection and with its rights: every account may read this
-// about itself and its domain. An error that wraps errNotSent or errUnanswered
-// means that the connection is lost.
+// readBound asks the DC who the session is, and what locks its account. It
+// takes three short requests, on the client's connection and with its rights:
+// every account may read this about itself and its domain. An error that wraps
+// errNotSent or errUnanswered means that the connection is lost.
 func (s *session) readBound() (boundAccount, error) {
+	b, err := s.readIdentity()
+	if err == nil {
+		b.policy, err = s.readPolicy(b.head)
+	}
+	return b, err
+}
+
+// readIdentity is readBound without the policy, in two requests.
+func (s *session) readIdentity() (boundAccount, error) {
 	b := boundAccount{account: identity.Account{Domain: s.up.domain.Name}}
-	var head string
-	err := s.ownSearch("", []string{"tokenGroups", "defaultNamingContext"}, func(_ []byte, name string, values ldapwire.Values) {
-		value, _ := values.Next()
+	err := s.ownSearch("", []string{"tokenGroups", "defaultNamingContext", "currentTime"}, func(_ []byte, name string, values ldapwire.Values) {
 		switch name {
-		case "tokengroups": // the account's own SID comes first
-			b.sid, _ = sidText(value)
+		case "tokengroups":
+			b.readToken(values)
 		case "defaultnamingcontext":
-			head = string(value)
+			b.head = firstText(values)
+		case "currenttime":
+			b.facts.dcTime = generalizedTime(firstText(values))
 		}
 	})
 	if err != nil {
 		return b, err
 	}
-	if b.sid == "" || head == "" || b.sid == anonymousLogon {
+	if b.sid == "" || b.head == "" || b.sid == anonymousLogon {
 		return b, errNotSaid
 	}
 	isAccount := false
-	err = s.ownSearch("<SID="+b.sid+">", []string{"objectGUID", "sAMAccountName", "sAMAccountType", "userPrincipalName", "canonicalName"},
+	err = s.ownSearch("<SID="+b.sid+">", []string{"objectGUID", "sAMAccountName", "sAMAccountType", "userPrincipalName", "canonicalName",
+		"pwdLastSet", "userAccountControl", "adminCount"},
 		func(dn []byte, name string, values ldapwire.Values) {
-			value, _ := values.Next()
 			b.account.DN = string(dn)
-			switch name {
+			switch value := firstText(values); name {
 			case "objectguid":
-				b.account.GUID, _ = identity.GUIDFromBytes(value)
+				b.account.GUID, _ = identity.GUIDFromBytes([]byte(value))
 			case "samaccountname":
-				b.account.SAM = clip(string(value))
+				b.account.SAM = clip(value)
 			case "samaccounttype":
-				kind, _ := strconv.ParseInt(string(value), 10, 64)
+				kind, _ := strconv.ParseInt(value, 10, 64)
 				isAccount = kind>>28 == 3 // SAM_USER_OBJECT and its like, no group
 			case "userprincipalname":
-				b.upn = string(value)
+				b.upn = value
 			case "canonicalname":
-				b.canonical = string(value)
+				b.canonical = value
+			default:
+				b.facts.read(name, value)
 			}
 		})
 	if err != nil {
@@ -71,8 +84,24 @@ func (s *session) readBound() (boundAccount, error) {
 	if b.account.GUID.IsZero() || !isAccount {
 		return b, errNotSaid
 	}
-	b.policy, err = s.readPolicy(head)
-	return b, err
+	return b, nil
+}
+
+// readToken reads the SIDs that the session has: the account's own comes
+// first, its groups follow, nested ones too.
+func (b *boundAccount) readToken(values ldapwire.Values) {
+	for value, ok := values.Next(); ok; value, ok = values.Next() {
+		sid, ok := sidText(value)
+		if b.sid == "" {
+			b.sid = sid
+		}
+		b.facts.privileged = b.facts.privileged || !ok || isPrivilegedSID(sid)
+	}
+}
+
+func firstText(values ldapwire.Values) string {
+	value, _ := values.Next()
+	return string(value)
 }
 
 // anonymousLogon is the SID of a session without an identity (MS-DTYP 2.4.2.4).

@@ -51,7 +51,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "dirgate_bind_total", Help: "Binds, by verdict (accepted, refused, undecided) and reason."},
 			[]string{"verdict", "reason"}),
 		captures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "dirgate_capture_total", Help: "Password changes seen, by kind and outcome (accepted, refused, unknown, not_recorded)."},
+			Name: "dirgate_capture_total", Help: "Password changes seen, by kind and outcome (accepted, refused, unknown, not_recorded), and new passwords in accepted binds (kind bind: recorded, in_sync, pending, not_wanted, unproven, busy, failed)."},
 			[]string{"kind", "outcome"}),
 		guarded: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dirgate_gateway_guarded_binds_total", Help: "Binds that the lockout guard answered, by why (repeated, throttled, address_limited)."},

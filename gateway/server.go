@@ -23,7 +23,8 @@ type Server struct {
 	handshakes chan struct{} // one slot per handshake in progress
 	nextID     atomic.Uint64
 	turns      *turns
-	guard      *guard // nil: off
+	guard      *guard   // nil: off
+	lessons    *lessons // nil: off
 	pool       pool
 	limits     atomic.Pointer[Limits] // of new sessions
 
@@ -56,8 +57,13 @@ func New(cfg Config) (*Server, error) {
 	if err := s.SetLimits(cfg.limits()); err != nil {
 		return nil, err
 	}
+	marks := newMarker()
 	if cfg.LockoutGuard {
 		s.guard = newGuard(cfg.now)
+		marks = s.guard.marker // the marks of its attempts serve both
+	}
+	if cfg.Binds != nil {
+		s.lessons = newLessons(&cfg, marks)
 	}
 	return s, nil
 }
@@ -251,6 +257,9 @@ func (s *Server) stopAccepting() {
 	if !s.closing {
 		s.closing = true
 		close(s.done)
+		if s.lessons != nil {
+			s.lessons.stop()
+		}
 	}
 	for l := range s.listeners {
 		_ = l.Close()

@@ -58,6 +58,7 @@ type session struct {
 	bound     bool
 	everBound bool      // some bind succeeded: not a stranger any more
 	name      string    // bind name as the client gave it; for people, never a key
+	lesson    *lesson   // of the newest bind; nil: none
 	idle      time.Time // when the session has been silent for too long
 	deadline  time.Time // of the next read of the client; zero: none is set
 	bindWait  *bindWait
@@ -223,6 +224,9 @@ func (s *session) setReadDeadline(now time.Time) {
 	if s.binding && s.bindWait.until.Before(end) {
 		end = s.bindWait.until
 	}
+	if s.lesson != nil {
+		quiet, s.deadline = lessonPause, time.Time{}
+	}
 	if ahead := s.deadline.Sub(now); ahead < quiet/2 || s.deadline.After(end) {
 		s.deadline = now.Add(quiet)
 		if s.deadline.After(end) {
@@ -262,6 +266,9 @@ func (s *session) woken(err error, now time.Time) error {
 		s.waitDrained(s.srv.cfg.DrainTimeout) // a change notification never ends
 		return &disconnect{ldapwire.ResultUnavailable, "dirgate is shutting down; connect again"}
 	case errors.Is(err, os.ErrDeadlineExceeded):
+		if s.lesson != nil {
+			return s.learnNow()
+		}
 		if now.Before(s.idle) {
 			s.rest()
 			return nil
@@ -302,6 +309,7 @@ func (s *session) close() {
 		_ = s.client.Close() // sends close_notify, so that the notice is not taken for a truncation
 	}
 	_ = s.raw.Close()
+	s.learnAtEnd()
 	s.leaveUpstream()
 	s.cancel()
 	s.serving.Wait()
