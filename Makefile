@@ -2,6 +2,7 @@
 # make dev        run everything in one process, with simulators; ARGS="--json" passes flags
 # make test       every test, with the race detector; TESTARGS="-run X ./gateway" narrows it
 # make e2e        the whole-program tests only
+# make crash      kill the daemon CRASHROUNDS times at every step of its work, and check that nothing was lost
 # make ci         what CI runs: checks, a short fuzz of each target, then make test
 # make fuzz       every fuzz target for FUZZTIME each
 # make bench      the gateway against other relays; BENCHFLAGS="-workloads search -rounds 5" passes flags (-h lists them)
@@ -10,12 +11,13 @@
 
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME  ?= 30s
+CRASHROUNDS ?= 300
 ARGS      ?=
 TESTARGS  ?=
 BENCHARGS ?=
 BENCHFLAGS ?=
 
-.PHONY: build dev test e2e ci check fuzz bench bench-go clean
+.PHONY: build dev test e2e crash ci check fuzz bench bench-go clean
 .DEFAULT_GOAL := build
 
 build:
@@ -31,6 +33,9 @@ test:
 
 e2e:
 	testenv/scripts/test.sh -count=1 -v ./testenv/e2e/... $(TESTARGS)
+
+crash:
+	testenv/scripts/test.sh -count=1 -v -timeout 2h -run 'CrashMatrix|KilledAtEverySync|SyncedBeforeTheAnswer' ./testenv/e2e -crash-rounds $(CRASHROUNDS) $(TESTARGS)
 
 check:
 	testenv/scripts/check.sh
