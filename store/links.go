@@ -46,7 +46,7 @@ func checkLink(txn *badger.Txn, link identity.Link) (identity.Link, error) {
 	case err == nil && old.JumpCloudID != link.JumpCloudID:
 		return link, fmt.Errorf("account %s is linked to JumpCloud user %s: %w", link.GUID, old.JumpCloudID, ErrLinkConflict)
 	case err == nil && old.PasswordSeq > link.PasswordSeq:
-		link.PasswordSeq, link.PasswordAt = old.PasswordSeq, old.PasswordAt
+		link.PasswordSeq, link.PasswordAt, link.PasswordSet = old.PasswordSeq, old.PasswordAt, old.PasswordSet
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return link, err
 	}
