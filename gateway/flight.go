@@ -47,7 +47,7 @@ type request struct {
 const maxSuspect = 1024
 
 func newFlight() flight {
-	return flight{pending: make(map[int32]request), suspect: make(map[int32]struct{}), landed: make(chan struct{}, 1)}
+	return flight{landed: make(chan struct{}, 1)}
 }
 
 // add enters a request; false when its message ID is in use (RFC 4511 section
@@ -58,8 +58,26 @@ func (f *flight) add(id int32, r request) bool {
 	if _, used := f.pending[id]; used {
 		return false
 	}
-	f.pending[id] = r
+	f.enter(id, r)
 	return true
+}
+
+// enter is given the lock. The tables are made when there is something in them,
+// and given back at rest.
+func (f *flight) enter(id int32, r request) {
+	if f.pending == nil {
+		f.pending = make(map[int32]request)
+	}
+	f.pending[id] = r
+}
+
+// rest gives the table back if it is empty.
+func (f *flight) rest() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.pending) == 0 {
+		f.pending = nil
+	}
 }
 
 // addExchange enters a request whose answer the gateway acts on. The error is
@@ -73,7 +91,7 @@ func (f *flight) addExchange(id int32, r request) error {
 	if _, late := f.suspect[id]; late || f.flooded {
 		return errIDSuspect
 	}
-	f.pending[id] = r
+	f.enter(id, r)
 	return nil
 }
 
@@ -105,6 +123,9 @@ func (f *flight) abandon(id int32) {
 	if r, known := f.pending[id]; known {
 		r.copy.release()
 		delete(f.pending, id)
+		if f.suspect == nil {
+			f.suspect = make(map[int32]struct{})
+		}
 		f.suspect[id] = struct{}{}
 		f.flooded = f.flooded || len(f.suspect) > maxSuspect
 	}
@@ -128,7 +149,7 @@ func (f *flight) find(id int32, final bool) (request, bool) {
 	case ok && r.copy.frame != nil: // a part of the answer: the rest cannot be asked for
 		r.copy.release()
 		r.copy = repeat{}
-		f.pending[id] = r
+		f.enter(id, r)
 	case !ok:
 		_, r.late = f.suspect[id]
 		r.late = r.late || f.flooded

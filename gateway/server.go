@@ -27,6 +27,7 @@ type Server struct {
 	lessons    *lessons // nil: off
 	pool       pool
 	limits     atomic.Pointer[Limits] // of new sessions
+	tidier     tidier
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{} // guarded by mu
@@ -88,6 +89,7 @@ func (s *Server) accept(l net.Listener, inClear bool) error {
 		defer s.running.Done()
 		s.pool.run(s.done)
 	}()
+	go s.tidyUp()
 	s.watching.Do(func() { s.running.Go(func() { s.watch(s.done) }) })
 	const firstPause, longestPause = 5 * time.Millisecond, time.Second
 	pause := firstPause
@@ -136,11 +138,36 @@ func (s *Server) start(conn net.Conn, inClear bool) {
 	s.running.Add(1)
 	s.mu.Unlock()
 	s.cfg.Metrics.connections.Inc()
-	go func() {
-		defer s.running.Done()
-		defer s.forget(sess)
-		sess.run()
-	}()
+	go s.begin(sess)
+}
+
+// begin opens a session and leaves the rest to another goroutine, as live does.
+func (s *Server) begin(sess *session) {
+	if sess.open() {
+		go s.live(sess)
+		return
+	}
+	s.end(sess)
+}
+
+// live runs a session until it ends or comes to rest. A stack that a handshake
+// or a request needed is not held meanwhile: another goroutine, whose stack is
+// small, waits and goes on.
+func (s *Server) live(sess *session) {
+	if sess.run() {
+		go func() {
+			sess.waitAtRest()
+			s.live(sess)
+		}()
+		return
+	}
+	s.end(sess)
+}
+
+func (s *Server) end(sess *session) {
+	defer s.running.Done()
+	defer s.forget(sess)
+	sess.close()
 }
 
 func (s *Server) forget(sess *session) {
@@ -283,7 +310,7 @@ func (s *Server) addListener(l net.Listener) bool {
 		return false
 	}
 	s.listeners[l] = struct{}{}
-	s.running.Add(1) // the pool's tidying, which Serve begins
+	s.running.Add(2) // the pool's tidying and tidyUp, which Serve begins
 	return true
 }
 

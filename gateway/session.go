@@ -59,6 +59,7 @@ type session struct {
 	everBound bool      // some bind succeeded: not a stranger any more
 	name      string    // bind name as the client gave it; for people, never a key
 	lesson    *lesson   // of the newest bind; nil: none
+	rested    bool      // since the newest request
 	idle      time.Time // when the session has been silent for too long
 	deadline  time.Time // of the next read of the client; zero: none is set
 	bindWait  *bindWait
@@ -100,24 +101,31 @@ type disconnect struct {
 
 func (d *disconnect) Error() string { return d.why }
 
-func (s *session) run() {
-	defer s.close()
+// open gets to know the client; false: it is none.
+func (s *session) open() bool {
 	if s.behind {
 		if err := s.proxied(); err != nil {
 			s.log.Info("connection refused", "err", err)
-			return
+			return false
 		}
 	}
-	if s.inClear {
-		socket := netwait.New(s.raw)
-		s.speak(socket, socket)
-		s.log.Debug("session open", "tls", "none yet")
-	} else if s.secure() != nil {
-		return
+	if !s.inClear {
+		return s.secure() == nil
 	}
+	socket := netwait.New(s.raw)
+	s.speak(socket, socket)
+	s.log.Debug("session open", "tls", "none yet")
+	return true
+}
+
+// run serves the client until the session ends, or comes to rest: then it is
+// to be called again after waitAtRest.
+func (s *session) run() (atRest bool) {
 	err := s.serve()
 	var d *disconnect
 	switch {
+	case errors.Is(err, errAtRest):
+		return true
 	case errors.As(err, &d):
 		s.log.Info("session disconnected", "code", d.code.String(), "err", d.why)
 		_ = s.out.write(ldapwire.AppendNoticeOfDisconnection(nil, d.code, d.why), true)
@@ -126,6 +134,7 @@ func (s *session) run() {
 	default:
 		s.log.Debug("session failed", "err", err)
 	}
+	return false
 }
 
 // secure completes TLS with the client and goes on within it.
@@ -171,7 +180,10 @@ func (s *session) serve() error {
 // drained, lose its DC, give its buffers back, or run into the idle time.
 func (s *session) next() (ldapwire.Message, error) {
 	now := time.Now()
-	s.idle = now.Add(s.patience())
+	if !s.rested {
+		s.idle = now.Add(s.patience())
+	}
+	s.rested = false
 	for {
 		s.setReadDeadline(now)
 		msg, err := s.read()
@@ -243,16 +255,26 @@ func (s *session) wakeIfWanted() {
 	}
 }
 
-// rest waits without a buffer until the client says something or the idle
-// time is over. TLS has nothing left: its last read ended for want of bytes.
+// rest makes the session wait without a buffer until the client says something
+// or the idle time is over. TLS has nothing left: its last read ended for want of bytes.
 func (s *session) rest() {
 	s.flushToDC() // a read that a deadline ends has not told of its wait
 	s.in.Release()
 	s.up.rest()
+	s.flight.rest()
+	if !s.binding {
+		s.bindWait = nil
+	}
 	_ = s.client.SetReadDeadline(s.idle)
 	s.wakeIfWanted()
-	_ = s.socket.Wait() // the next read says what it was
+	s.rested = true
+	s.srv.tidier.rested.Add(1)
 }
+
+// errAtRest: nothing is to be done before waitAtRest returns.
+var errAtRest = errors.New("at rest")
+
+func (s *session) waitAtRest() { _ = s.socket.Wait() } // the next read says what it was
 
 // wake makes a blocked read of the client return.
 func (s *session) wake() { _ = s.raw.SetReadDeadline(time.Unix(1, 0)) }
@@ -271,7 +293,7 @@ func (s *session) woken(err error, now time.Time) error {
 		}
 		if now.Before(s.idle) {
 			s.rest()
-			return nil
+			return errAtRest
 		}
 		if s.flight.len() > 0 {
 			s.idle = now.Add(s.limits.IdleTimeout) // waiting for the DC is not idleness

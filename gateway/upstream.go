@@ -165,11 +165,7 @@ func (s *session) useUpstream(up *upstream) {
 		up.tells = true
 	}
 	s.serving.Add(1)
-	go func() {
-		defer s.serving.Done()
-		defer close(up.ended)
-		s.answers(up)
-	}()
+	go s.answers(up)
 }
 
 // flushToClient sends what was gathered for the client: the DC has nothing
@@ -198,8 +194,26 @@ func (s *session) dropUpstream(unbind bool) {
 }
 
 // answers forwards what the DC sends until the connection ends.
+//
+// At rest it leaves the waiting to another goroutine, as Server.live does.
 func (s *session) answers(up *upstream) {
 	err := s.relayAnswers(up)
+	if errors.Is(err, errAtRest) {
+		go func() {
+			if err := up.waitAtRest(); err != nil {
+				s.answersEnd(up, err)
+				return
+			}
+			s.answers(up)
+		}()
+		return
+	}
+	s.answersEnd(up, err)
+}
+
+func (s *session) answersEnd(up *upstream, err error) {
+	defer s.serving.Done()
+	defer close(up.ended)
 	if up.isRetired() || (up.parked.Load() && errors.Is(err, os.ErrDeadlineExceeded)) {
 		return
 	}
@@ -216,10 +230,7 @@ func (s *session) relayAnswers(up *upstream) error {
 		msg, err := up.in.Next()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			s.flushToClient() // a read that a deadline ends has not told of its wait
-			if err := up.waitAtRest(); err != nil {
-				return err
-			}
-			continue
+			return errAtRest
 		}
 		if err != nil {
 			return err

@@ -133,9 +133,10 @@ func startProfiles(prefix string) (stop func() error, err error) {
 
 // newGateway wires the gateway as cmd/dirgate does.
 func newGateway(config *tls.Config, controllers *dc.Set, sessions int) (*gateway.Server, error) {
-	domain := &gateway.Domain{Name: "bench.example", DCs: controllers}
+	domains := []*gateway.Domain{{Name: "bench.example", DCs: controllers}}
 	return gateway.New(gateway.Config{
-		TLS: config, Domains: func() []*gateway.Domain { return []*gateway.Domain{domain} }, Capture: noCapture{},
+		TLS: config, Domains: func() []*gateway.Domain { return domains }, Capture: noCapture{},
+		LockoutGuard: true, Reconnect: true,
 		Metrics: gateway.NewMetrics(prometheus.NewRegistry()),
 		Log:     slog.New(slog.NewTextHandler(os.Stderr, nil)).With("in", "gateway"), MaxConnections: sessions,
 	})

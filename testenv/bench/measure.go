@@ -155,6 +155,10 @@ func (s *sample) count(w workload, tallies []tally) {
 // setUpAtOnce is how many idle sessions are being set up at a time.
 const setUpAtOnce = 16
 
+// settleTime is how long idle sessions are left alone before the memory is
+// read, so that programs can give back what opening them took.
+const settleTime = 20 * time.Second
+
 // measureIdle opens many bound sessions, lets them be, and compares the
 // process's memory with that before. Afterwards every session must still work.
 func measureIdle(ctx context.Context, w workload, r *rig, p *running) (sample, error) {
@@ -177,7 +181,7 @@ func measureIdle(ctx context.Context, w workload, r *rig, p *running) (sample, e
 	if err != nil {
 		return sample{}, errors.Join(fmt.Errorf("set up %d sessions: %w", w.sessions, err), p.died())
 	}
-	if !sleep(ctx, time.Second) {
+	if !sleep(ctx, settleTime) {
 		return sample{}, ctx.Err()
 	}
 	after, err := memoryOf(p.pid())
