@@ -51,12 +51,18 @@ func badgerOptions(o Options) badger.Options {
 func openBadger(o badger.Options) (db *badger.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			db, err = nil, fmt.Errorf("database: %v", p)
+			err = fmt.Errorf("database: %v", p)
+		}
+		if err != nil {
+			db = nil // one that is half open cannot be closed
 		}
 		if _, system := errors.AsType[syscall.Errno](err); err != nil && !system {
 			err = fmt.Errorf("%w; restore the last backup with `dirgate restore`: %w", err, ErrCorrupt)
 		}
 	}()
+	if err := checkTables(o.Dir); err != nil {
+		return nil, err
+	}
 	return badger.Open(o)
 }
 

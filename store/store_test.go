@@ -14,7 +14,18 @@ import (
 
 func TestMain(m *testing.M) {
 	childMain()
-	goleak.VerifyTestMain(m)
+	// These outlive a Badger that fails to open, for it cannot be closed.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.(*DB).monitorCache"),
+		goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.(*DB).updateSize"),
+		goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.(*DB).flushMemtable"),
+		goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.(*levelsController).runCompactor"),
+		goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.(*vlogThreshold).listenForValueThresholdUpdate"),
+		goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4/y.(*WaterMark).process"),
+		goleak.IgnoreAnyFunction("github.com/dgraph-io/ristretto/v2/z.(*AllocatorPool).freeupAllocators"),
+		goleak.IgnoreAnyFunction("github.com/dgraph-io/ristretto/v2.(*Cache[...]).processItems"),
+		goleak.IgnoreAnyFunction("github.com/dgraph-io/ristretto/v2.(*defaultPolicy[...]).processItems"),
+	)
 }
 
 // keys are the key files of one test.
