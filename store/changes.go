@@ -34,6 +34,9 @@ func (s *Store) AppendIntent(ctx context.Context, c identity.Change, password se
 
 // intend stages the intent of a change and its sealed password.
 func (b *batch) intend(change identity.Change, password secret.Bytes) (identity.Entry, error) {
+	if err := b.store.room(); err != nil {
+		return identity.Entry{}, err
+	}
 	change.Seq, change.At = b.last+1, b.at
 	sealed, err := b.store.sealer.Seal(password, secretAAD(change))
 	if err != nil {

@@ -46,5 +46,6 @@
 // epoch. The lock on the directory is one of this host: a directory on shared
 // storage is not protected from another host. A full disk can end the process
 // with SIGBUS, because Badger writes to mapped files; nothing acknowledged is
-// lost by it.
+// lost by it. New changes are refused ([ErrFull]) while less than 64 MiB are
+// free, so that it does not come to that unless others fill the disk.
 package store

@@ -141,6 +141,17 @@ func watchDamage(registry *prometheus.Registry, st *store.Store, ready func(cont
 		if err := ready(ctx); err != nil {
 			return err
 		}
-		return damageOf(st)
+		if err := damageOf(st); err != nil {
+			return err
+		}
+		return roomOf(st)
 	}
+}
+
+// roomOf tells whether the disk has room for another change.
+func roomOf(st *store.Store) error {
+	if err := st.Room(); err != nil {
+		return &degraded{"degraded: binds are served; password changes are refused: " + err.Error()}
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -87,6 +88,7 @@ type installation struct {
 	ca     string
 	output transcript // of all commands and of the daemon
 
+	wrap        []string // a command that runs the daemon, with its arguments
 	daemon      *exec.Cmd
 	exited      chan error
 	ldaps       string // host:port
@@ -131,7 +133,8 @@ var (
 // serve starts the daemon and waits until it serves.
 func (in *installation) serve(args ...string) {
 	in.t.Helper()
-	cmd := exec.Command(program, append([]string{"--config", in.config, "--log-level", "debug", "serve"}, args...)...)
+	argv := append(append(slices.Clone(in.wrap), program, "--config", in.config, "--log-level", "debug", "serve"), args...)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		in.t.Fatal(err)
