@@ -71,6 +71,11 @@ type Client struct {
 type session struct {
 	*ldap.Conn
 	dc string
+
+	// Guarded by Client.mu.
+	searches int  // that use it now
+	overdue  int  // of these, those whose time is over
+	retired  bool // it gets no new searches, and is closed after the last
 }
 
 // New checks cfg; it connects to nothing.
@@ -183,16 +188,19 @@ func (c *Client) search(ctx context.Context, base string, scope int, filter stri
 		if err != nil {
 			return nil, "", err
 		}
-		stop := context.AfterFunc(ctx, func() { c.drop(conn) }) // go-ldap knows no context
+		stop := context.AfterFunc(ctx, func() { c.overrun(conn) }) // go-ldap knows no context
 		res, err := conn.Search(req)
-		stop()
+		c.release(conn, !stop())
+		if err != nil && ctx.Err() != nil {
+			return nil, "", fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		}
 		switch {
 		case err == nil:
 			return res, conn.dc, nil
 		case ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject):
 			return nil, "", ErrNotFound
 		case ldap.IsErrorAnyOf(err, ldap.ErrorNetwork, ldap.LDAPResultUnavailable, ldap.LDAPResultBusy) || conn.IsClosing():
-			c.drop(conn)
+			c.retireAfter(conn)
 			if fresh || attempt > 0 {
 				return nil, "", fmt.Errorf("%w: %w", ErrUnavailable, err)
 			}
@@ -209,6 +217,7 @@ func (c *Client) connect(ctx context.Context) (conn *session, fresh bool, err er
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn != nil && !c.conn.IsClosing() {
+		c.conn.searches++
 		return c.conn, false, nil
 	}
 	conn, err = c.dial(ctx)
@@ -219,8 +228,44 @@ func (c *Client) connect(ctx context.Context) (conn *session, fresh bool, err er
 		_ = conn.Close()
 		return nil, false, fmt.Errorf("bind as service account %q: %w", c.cfg.Account, err)
 	}
+	conn.searches = 1
 	c.conn = conn
 	return conn, true, nil
+}
+
+// overrun is called when the time of a search on conn is over. Others of the
+// same connection are not disturbed: it gets no new ones, and is closed when
+// nobody waits for it any more. That ends the search at once if it is alone, or
+// else by the connection's own time limit.
+func (c *Client) overrun(conn *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	conn.overdue++
+	c.retire(conn)
+}
+
+// release is called when a search on conn has ended.
+func (c *Client) release(conn *session, wasOverdue bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	conn.searches--
+	if wasOverdue {
+		conn.overdue--
+	}
+	if conn.retired {
+		c.retire(conn)
+	}
+}
+
+// retire is given the lock.
+func (c *Client) retire(conn *session) {
+	conn.retired = true
+	if c.conn == conn {
+		c.conn = nil
+	}
+	if conn.overdue >= conn.searches {
+		_ = conn.Close()
+	}
 }
 
 func (c *Client) dial(ctx context.Context) (*session, error) {
@@ -231,16 +276,14 @@ func (c *Client) dial(ctx context.Context) (*session, error) {
 	conn := ldap.NewConn(raw, true)
 	conn.SetTimeout(c.cfg.Timeout)
 	conn.Start()
-	return &session{conn, dc}, nil
+	return &session{Conn: conn, dc: dc}, nil
 }
 
-func (c *Client) drop(conn *session) {
+// retireAfter is for a connection on which a search has failed.
+func (c *Client) retireAfter(conn *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.conn == conn {
-		c.conn = nil
-	}
-	_ = conn.Close()
+	c.retire(conn)
 }
 
 // bind lends the secret to go-ldap, whose API wants a string, without making
