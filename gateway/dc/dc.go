@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -167,25 +166,6 @@ func (s *Set) Outages() (out []Outage) {
 		out[i].Others = len(out) < len(s.list)
 	}
 	return out
-}
-
-// Report takes a controller out of rotation because a connection to it died or
-// timed out, as its owner saw: err says how. A nil err and a name that is not
-// listed are ignored.
-func (s *Set) Report(name string, err error) {
-	if err == nil {
-		return
-	}
-	s.mu.Lock()
-	i := slices.IndexFunc(s.list, func(c *controller) bool { return c.name == name })
-	var c *controller
-	if i >= 0 {
-		c = s.list[i]
-	}
-	s.mu.Unlock()
-	if c != nil {
-		s.failed(c, fmt.Errorf("reported by a session: %w", err))
-	}
 }
 
 // failed notes that a controller failed now.

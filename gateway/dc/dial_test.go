@@ -110,7 +110,7 @@ func TestG9_OneTrialAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, "a.test", "b.test")
 		s := n.set(Config{}, "a.test", "b.test")
-		s.Report("ldaps://a.test", errors.New("it died"))
+		fail(s, "ldaps://a.test", errors.New("it died"))
 		n.dc("a.test").becomes(mute)
 		wantDial(t, s, "b.test", 0)
 		time.Sleep(firstRetry)

@@ -8,11 +8,10 @@
 // # Rotation
 //
 // A controller is in rotation until something shows that it is not well: it
-// cannot be dialled, it does not answer the health read, it says that it is
-// not synchronised, or a session says so (see [Set.Report]). It then leaves at
-// once. Dial tries those in rotation first, writable ones before read-only
-// ones; then, if there is no other, those out of rotation, the one that was
-// well last first. Attempts are staggered: when a controller has neither
+// cannot be dialled, it does not answer the health read, or it says that it is
+// not synchronised. It then leaves at once. Dial tries those in rotation first,
+// writable ones before read-only ones; then, if there is no other, those out of
+// rotation, the one that was well last first. Attempts are staggered: when a controller has neither
 // refused nor answered after 300 ms the next is tried beside it, and the first
 // to complete its handshake wins (as RFC 8305 section 5 does for addresses).
 //
@@ -40,15 +39,16 @@
 //
 // # Without Run
 //
-// Nothing is read from controllers, so what is known comes from dialling and
-// from Report alone: one that failed is tried again, in its place, by one Dial
+// Nothing is read from controllers, so what is known comes from dialling
+// alone: one that failed is tried again, in its place, by one Dial
 // after the same growing pauses; hanging ones are found out only by dialling;
 // and none is known to be read-only. Names are looked up by Dial when due.
 //
 // # Not guaranteed
 //
 // A controller in rotation can fail between its last health read and the
-// connection, or after; only the connection's owner can tell, and should Report
+// connection, or after; only the connection's owner can tell. That is
+// no reason to leave rotation, since a client can make a controller hang up on
 // it. The health read is anonymous: it shows that the directory answers, not
 // that binds, the replication partners or the network beyond work. One slow
 // answer is enough to leave rotation; since Dial still tries all, that costs

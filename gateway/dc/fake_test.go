@@ -322,3 +322,12 @@ func runs(t *testing.T, s *Set) {
 		}
 	})
 }
+
+// fail makes a controller fail, as a dial or a health read would.
+func fail(s *Set, name string, err error) {
+	s.mu.Lock()
+	i := slices.IndexFunc(s.list, func(c *controller) bool { return c.name == name })
+	c := s.list[i]
+	s.mu.Unlock()
+	s.failed(c, err)
+}

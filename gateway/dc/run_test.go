@@ -143,7 +143,7 @@ func TestG9_ClosesAfterAnswer(t *testing.T) {
 	})
 }
 
-func TestG9_Report(t *testing.T) {
+func TestG9_ComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, "a.test", "b.test")
 		var seen events
@@ -155,17 +155,19 @@ func TestG9_Report(t *testing.T) {
 		defer n.run(s)()
 		seen.take()
 
-		s.Report("ldaps://a.test", nil)
-		s.Report("ldaps://nobody.test", errors.New("it died"))
-		wantEqual(t, "observed after reports of nothing", names(seen.take()), nil)
-
+		if out := s.Outages(); out != nil {
+			t.Errorf("outages %+v, want none", out)
+		}
 		// Its root DSE is well all the time, so it comes back; the more often
-		// it is reported, the later.
+		// it fails, the later.
 		for _, pause := range []time.Duration{firstRetry, 2 * firstRetry, 4 * firstRetry, 8 * firstRetry} {
 			died := errors.New("it died")
-			s.Report("ldaps://a.test", died)
-			s.Report("ldaps://a.test", died) // another session: no more news
-			reported := time.Now()
+			fail(s, "ldaps://a.test", died)
+			fail(s, "ldaps://a.test", died) // again: no more news
+			failed := time.Now()
+			if out := s.Outages(); len(out) != 1 || out[0] != (Outage{"ldaps://a.test", failed, true}) {
+				t.Errorf("outages %+v, want a.test's since now, with others", out)
+			}
 			wantDial(t, s, "b.test", 0)
 			if st := s.Healthy()[0]; st.Up || !errors.Is(st.LastErr, died) {
 				t.Errorf("status %+v, want down because it died", st)
@@ -174,13 +176,13 @@ func TestG9_Report(t *testing.T) {
 			synctest.Wait()
 			list := seen.take()
 			wantEqual(t, "observed", names(list), []string{"a.test down", "a.test up"})
-			if len(list) == 2 && list[1].at.Sub(reported) != pause {
-				t.Errorf("back after %v, want %v", list[1].at.Sub(reported), pause)
+			if len(list) == 2 && list[1].at.Sub(failed) != pause {
+				t.Errorf("back after %v, want %v", list[1].at.Sub(failed), pause)
 			}
 			wantDial(t, s, "a.test", 0)
 		}
 		time.Sleep(stableAfter)
-		s.Report("ldaps://a.test", errors.New("it died"))
+		fail(s, "ldaps://a.test", errors.New("it died"))
 		time.Sleep(firstRetry)
 		synctest.Wait()
 		wantEqual(t, "observed after it was stable", names(seen.take()), []string{"a.test down", "a.test up"})
@@ -328,7 +330,7 @@ func TestObserveInOrder(t *testing.T) {
 		s = n.set(Config{Observe: func(c string, up bool) {
 			seen.note(fmt.Sprint("begin ", up))
 			if up {
-				s.Report(c, errors.New("it died"))
+				fail(s, c, errors.New("it died"))
 			}
 			seen.note(fmt.Sprint("end ", up))
 		}}, "a.test")
