@@ -128,6 +128,40 @@
 // address (300 refusals at once, 10 a second), which slows down trying one
 // password on many accounts and is answered with busy.
 //
+// # Failover
+//
+// With Config.Reconnect a session whose DC connection is lost is moved to
+// another one (rule G9). Nothing is done while its client is silent: it is
+// connected and bound again with its next request, so that a DC which restarts
+// under ten thousand idle sessions does not send them all to its neighbour at
+// once. A Compare or Search of which no part was answered is sent again, once,
+// if it is of at most 4096 bytes and has no control that belongs to one DC (a
+// cookie of paged results, DirSync, change notification, any unknown one).
+// Everything else that was outstanding is answered with unavailable; a write is
+// never sent twice, and a password change is settled as always. While no DC can
+// be reached, requests are answered with unavailable and the session stays.
+// Cookies of the lost DC mean nothing to the next one, which says so.
+//
+// A DC that hangs keeps its connections. When it has been out of rotation for
+// 1.5 s (30 s, if it is the only one), those on which an answer is due and
+// nothing came for at least half a second are given up; not while a password
+// change is outstanding, which has CaptureTimeout.
+//
+// For this the name and password of the newest accepted bind are kept in memory
+// as long as the session, and wiped by the next bind. They are not sealed: the
+// key would lie beside them. Who can read the process's memory can read the
+// passwords of the sessions that are open, where it could otherwise read only
+// those of binds under way. Without Reconnect nothing is kept.
+//
+// A repeated bind passes the lockout guard. When it is refused the session ends
+// with a Notice of Disconnection, and it is not tried again: of many sessions
+// with a password that was changed meanwhile one costs a refusal, if the guard
+// is on. A bind that a DC did not answer, or answered with busy or unavailable,
+// is tried once more on another connection, then with the next request.
+//
+// A session is served by a writable DC while one is in rotation, and else by a
+// read-only one, whose referrals pass; it then stays there.
+//
 // # Why not on gldap
 //
 // The embedded directories in testenv are served by jimlambrt/gldap; this
@@ -141,8 +175,7 @@
 //
 // # Not guaranteed
 //
-// A session does not survive the loss of its DC connection: it gets a Notice
-// of Disconnection (RFC 4511 section 4.4.1) with unavailable, and the client
-// connects again. Batch requests, in which a password write could hide, are
-// refused.
+// A session bound by SASL does not survive the loss of its DC connection, and
+// none does without Config.Reconnect. Batch requests, in which a password write
+// could hide, are refused.
 package gateway
