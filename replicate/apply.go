@@ -72,7 +72,7 @@ func (e *Engine) decide(ctx context.Context, j *job) (err error) {
 		return err
 	}
 	if _, early := plan.Early(j.facts); !early {
-		if err := e.gatherJumpCloud(ctx, j.peers.JumpCloud.Once(readLimit), j.entry, &j.facts); err != nil {
+		if err := gatherJumpCloud(ctx, e.cfg.Store, j.peers.JumpCloud.Once(readLimit), j.entry.Account, &j.facts); err != nil {
 			return err
 		}
 	}
@@ -83,8 +83,8 @@ func (e *Engine) decide(ctx context.Context, j *job) (err error) {
 	return nil
 }
 
-func (e *Engine) gatherJumpCloud(ctx context.Context, cloud *jumpcloud.Client, entry identity.Entry, c *plan.PasswordCase) error {
-	link, err := e.cfg.Store.LinkByGUID(entry.Account.Domain, c.AD.GUID)
+func gatherJumpCloud(ctx context.Context, st *store.Store, cloud *jumpcloud.Client, account identity.Account, c *plan.PasswordCase) error {
+	link, err := st.LinkByGUID(account.Domain, c.AD.GUID)
 	if err == nil {
 		c.Link = &link
 		linked, err := cloud.User(ctx, link.JumpCloudID)
@@ -106,7 +106,7 @@ func (e *Engine) gatherJumpCloud(ctx context.Context, cloud *jumpcloud.Client, e
 	c.Taken = make(map[string]bool)
 	for _, u := range found {
 		c.Candidates = append(c.Candidates, fromJumpCloud(u))
-		other, err := e.cfg.Store.LinkByJumpCloudID(u.ID)
+		other, err := st.LinkByJumpCloudID(u.ID)
 		if err == nil && other.GUID != c.AD.GUID {
 			c.Taken[u.ID] = true
 		} else if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -152,7 +152,7 @@ func dateOf(u *identity.User) string {
 func (e *Engine) setPassword(ctx context.Context, j job) (retry time.Time, err error) {
 	user := j.chosen()
 	link := &identity.Link{Domain: j.entry.Account.Domain, GUID: j.facts.AD.GUID, JumpCloudID: user.ID,
-		Username: user.Username, At: e.cfg.Now(), PasswordSeq: j.entry.Seq, PasswordAt: e.cfg.Now()}
+		Username: user.Username, At: e.cfg.Now(), PasswordSeq: j.entry.Seq, PasswordAt: e.cfg.Now(), PasswordSet: passwordSet(j.entry, j.facts.AD.PwdLastSet, e.cfg.AnswerLimit)}
 	if j.facts.Link != nil {
 		link.At = j.facts.Link.At
 	}
@@ -164,7 +164,7 @@ func (e *Engine) setPassword(ctx context.Context, j job) (retry time.Time, err e
 		// Before anything is sent: two accounts that look for a pair at the same
 		// time must not both give a password to one user.
 		pair := *link
-		pair.PasswordSeq, pair.PasswordAt = 0, time.Time{}
+		pair.PasswordSeq, pair.PasswordAt, pair.PasswordSet = 0, time.Time{}, 0
 		err := e.cfg.Store.PutLink(ctx, pair)
 		if errors.Is(err, store.ErrLinkConflict) {
 			return retry, e.cfg.Store.MarkDead(ctx, j.entry.Seq, conflict(j, err))

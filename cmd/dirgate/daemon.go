@@ -116,6 +116,7 @@ func (d *daemon) newEngine(registry *prometheus.Registry) (*replicate.Engine, er
 func (d *daemon) newGateway(registry *prometheus.Registry) (err error) {
 	d.gateway, err = gateway.New(gateway.Config{
 		TLS: d.certs.Config(), Domains: d.domains.forGateway, Resolve: newResolver(d.domains, d.log.With("in", "gateway")).resolve, Capture: d.opened.store,
+		Binds:   &replicate.BindRecorder{Store: d.opened.store, Peers: d.domains.peers, Log: d.log.With("in", "replicate")},
 		Metrics: gateway.NewMetrics(registry), Log: d.log.With("in", "gateway"),
 		NoPasswordTranslation: !d.cfg.Gateway.TranslatePasswords, LockoutGuard: d.cfg.Gateway.LockoutGuard,
 		Reconnect: d.cfg.Gateway.Reconnect, RelaySASL: d.cfg.Gateway.SASL == "relay",
@@ -180,6 +181,7 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) error {
 	metricsServer := &http.Server{Handler: d.metricsHTTP, ReadHeaderTimeout: 10 * time.Second}
 	adminServer := &http.Server{Handler: d.adminHTTP, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return background }}
 	group.Go(func() error { return d.opened.store.Run(background) })
+	group.Go(func() error { return d.tendKeys(background) })
 	group.Go(func() error { return d.certs.Run(background) })
 	group.Go(func() error { return d.domains.Run(background) })
 	group.Go(func() error { return served(metricsServer.Serve(d.metrics)) })

@@ -103,6 +103,8 @@ func Early(c PasswordCase) (Decision, bool) {
 		return Decision{Verb: Wait, Reason: "the account must change its password at next logon, as far as this controller knows"}, true
 	case c.AD.MustChange:
 		return Decision{Verb: Discard, Reason: temporary}, true
+	case c.Change.Kind == identity.PasswordBind && c.AD.PwdLastSet > c.Change.PwdLastSet:
+		return Decision{Verb: Discard, Reason: "the password was changed in AD after the one that a bind proved"}, true
 	}
 	return Decision{}, false
 }
