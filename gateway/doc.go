@@ -105,28 +105,38 @@
 //
 // A password that a DC refused is remembered for its account as a keyed
 // fingerprint, in memory only, and its repetition is answered with the DC's own
-// answer, without the DC. A device with a stale password so costs its account
-// one refusal in half an hour, or in lockOutObservationWindow if that is longer.
-// Different passwords pass as long as their refusals stay below the domain's
-// lockoutThreshold (5 is assumed until it was read); after that new ones are
-// answered with invalidCredentials and data 52e, in a text of the gateway's own.
-// That does not say locked (775), since the account is not: the password that
-// was accepted last passes at any time, and one refusal is kept back for it, as
-// it may have been changed. The old password of a change is guarded like that
-// of a bind, in domains whose passwords are not captured too. A name that AD
-// counts refusals for is not forgotten to make room for others: when 65,536 are
-// remembered and no room is found, a new one is answered with busy. What was wrong may be tried again after a password change that the
-// gateway captured, after another password was accepted, after the accepted one
-// was refused, and after the time above. Answers that only the right password
-// gets (expired, disabled and the like) are never taken for wrong.
+// answer, without the DC. Since it may have been set meanwhile, it is tried
+// again after 2 minutes and after 8 more, if a new one could still be tried
+// after that. A device with a stale password so costs its account three
+// refusals at most in half an hour, or in lockOutObservationWindow if that is
+// longer. Different passwords pass as long as their refusals stay below the
+// domain's lockoutThreshold (5 is assumed until it was read); after that new
+// ones are answered with invalidCredentials and data 52e, in a text of the
+// gateway's own. That does not say locked (775), since the account is not: the
+// password that was accepted last passes at any time, and one refusal is kept
+// back for it, as it may have been changed. The old password of a change is
+// guarded like that of a bind, in domains whose passwords are not captured too.
+// What was wrong may also be tried again after a password change that the
+// gateway captured, after another password was accepted, and after the accepted
+// one was refused. Answers that only the right password gets (expired, disabled
+// and the like) are never taken for wrong.
+//
+// DOMAIN\name, name@domain and name may be several accounts. They share one
+// count, but what a DC said to a password under one form is said under another
+// only after the DC has said that they are one account's.
+//
+// A name that AD counts refusals for is not forgotten to make room for others:
+// when 65,536 are remembered and no room is found, a new one is answered with
+// busy. As many accounts that were once bound with success are remembered apart
+// from those, so that invented names do not drive them out.
 //
 // Not covered: refusals by other ways than through this process, or before it
-// was started; fine-grained password policies, which users cannot read; several
-// forms of one account's name before any of them was bound with success; an
-// attempt that a DC did not answer, which is counted once, however often it is
-// repeated. A domain without a lockout has no limit but the one per client
-// address (300 refusals at once, 10 a second), which slows down trying one
-// password on many accounts and is answered with busy.
+// was started; fine-grained password policies, which users cannot read; DN,
+// userPrincipalName and logon name of one account before any of them was bound
+// with success; an attempt that a DC did not answer, which is counted once,
+// however often it is repeated. A domain without a lockout has no limit but the
+// one per client address (300 refusals at once, 10 a second), which slows down
+// trying one password on many accounts and is answered with busy.
 //
 // # Failover
 //

@@ -18,11 +18,11 @@ type tidier struct {
 	last time.Time // guarded by mu
 }
 
-// A collection costs some 3 ms of CPU for each 1,000 sessions. So there is one
-// only when a quarter of them came to rest, and not more than one a minute.
+// A collection looks at all of memory. So there is one only when a quarter of
+// the sessions came to rest, and not more than one in tidyPause.
 const (
 	tidyEvery  = 10 * time.Second // looked for
-	tidyPause  = time.Minute
+	tidyPause  = 20 * time.Second
 	tidyRested = 256 // sessions at least
 )
 

@@ -157,7 +157,7 @@ const setUpAtOnce = 16
 
 // settleTime is how long idle sessions are left alone before the memory is
 // read, so that programs can give back what opening them took.
-const settleTime = 20 * time.Second
+const settleTime = 35 * time.Second
 
 // measureIdle opens many bound sessions, lets them be, and compares the
 // process's memory with that before. Afterwards every session must still work.
