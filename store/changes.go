@@ -42,6 +42,7 @@ func (b *batch) intend(change identity.Change, password secret.Bytes) (identity.
 	if err != nil {
 		return identity.Entry{}, err
 	}
+	b.store.sealed.Store(true)
 	digest := sha256.Sum256(sealed)
 	e, err := b.record(identity.Entry{}, Record{Type: RecordIntent, Intent: &change, Sealed: digest[:]})
 	if err != nil {

@@ -39,6 +39,7 @@ func (s *Store) RotateKeys(ctx context.Context, k Keys) (epoch uint32, destroyed
 	}
 	err = s.submit(ctx, func(b *batch) error {
 		s.sealer = sealer // read by the appender, and under sealing
+		s.sealed.Store(false)
 		return b.reseal(k.Opener)
 	})
 	if err != nil {
@@ -73,6 +74,10 @@ func (b *batch) reseal(opener *secret.Opener) error {
 	}
 	return nil
 }
+
+// SealedToNewest reports whether a password may have been sealed to the newest
+// epoch: only then has another one a use.
+func (s *Store) SealedToNewest() bool { return s.sealed.Load() }
 
 // DestroyUnusedKeys destroys the keys of every epoch but the newest to which
 // nothing is sealed any more, and returns their numbers. From then on what was

@@ -82,6 +82,9 @@ type Store struct {
 	// sealing is held for reading from the sealing of a credential until it is
 	// stored, and for writing while keys are exchanged.
 	sealing sync.RWMutex
+	// sealed is set by a password that is sealed to the newest epoch; at the
+	// start, when there may be one.
+	sealed atomic.Bool
 
 	// closing is held for reading by everything that uses db or queue, and
 	// for writing by Close alone.
@@ -157,6 +160,7 @@ func open(o Options, wrap func(commit func(*badger.Txn) error) func(*badger.Txn)
 	if err := s.load(o); err != nil {
 		return nil, err
 	}
+	s.sealed.Store(s.head.Last > s.head.Base)
 	go s.appendLoop()
 	return s, nil
 }

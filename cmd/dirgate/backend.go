@@ -104,5 +104,5 @@ func (o *opened) local(cfg *config.Config, log *slog.Logger, observe peerMetrics
 }
 
 func localOn(st *store.Store, d *domains) *admin.Local {
-	return &admin.Local{Store: st, Opener: d.opener, Connect: d.peersOf, Peers: d.peers, Changed: d.changed, Now: time.Now}
+	return &admin.Local{Store: st, Opener: d.opener, Connect: d.peersOf, Peers: d.peers, Changed: d.changed, Keys: keysOf(d.cfg, d.opener), Now: time.Now}
 }

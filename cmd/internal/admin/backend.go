@@ -13,6 +13,7 @@ package admin
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/dirgate/dirgate/replicate"
@@ -43,6 +44,10 @@ type Backend interface {
 	Verify(ctx context.Context) (store.Report, error)
 	// AcceptLoss lets a damaged log go on without what is lost.
 	AcceptLoss(ctx context.Context, who string) (store.Report, error)
+	// RotateKeys begins a new epoch of the sealing keys.
+	RotateKeys(ctx context.Context) (Rotation, error)
+	// Backup writes a backup to w.
+	Backup(ctx context.Context, o BackupOptions, w io.Writer) error
 	Retry(ctx context.Context, seq identity.Seq) error
 	Discard(ctx context.Context, seq identity.Seq, reason string) error
 }

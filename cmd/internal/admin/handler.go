@@ -75,6 +75,8 @@ func Handler(b Backend) http.Handler {
 	serve(mux, pathLast, func(ctx context.Context, _ nothing) (identity.Seq, error) { return b.LastSeq(ctx) })
 	serve(mux, pathVerify, func(ctx context.Context, _ nothing) (store.Report, error) { return b.Verify(ctx) })
 	serve(mux, pathAccept, func(ctx context.Context, q byWhom) (store.Report, error) { return b.AcceptLoss(ctx, q.Who) })
+	serve(mux, pathRotate, func(ctx context.Context, _ nothing) (Rotation, error) { return b.RotateKeys(ctx) })
+	serveBackup(mux, b)
 	serve(mux, pathRetry, func(ctx context.Context, q onSeq) (nothing, error) { return nothing{}, b.Retry(ctx, q.Seq) })
 	serve(mux, pathDiscard, func(ctx context.Context, q onSeq) (nothing, error) { return nothing{}, b.Discard(ctx, q.Seq, q.Reason) })
 	return mux
