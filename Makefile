@@ -35,7 +35,7 @@ e2e:
 	testenv/scripts/test.sh -count=1 -v ./testenv/e2e/... $(TESTARGS)
 
 crash:
-	testenv/scripts/test.sh -count=1 -v -timeout 2h -run 'CrashMatrix|KilledAtEverySync|SyncedBeforeTheAnswer' ./testenv/e2e -crash-rounds $(CRASHROUNDS) $(TESTARGS)
+	testenv/scripts/test.sh -count=1 -v -timeout 2h -run 'CrashMatrix|KilledAtEverySync|SyncedBeforeTheAnswer|DiskFull|Outage' ./testenv/e2e -crash-rounds $(CRASHROUNDS) $(TESTARGS)
 
 check:
 	testenv/scripts/check.sh

@@ -81,6 +81,7 @@ func (b *book) answeredByJumpCloud(id, password string, status int) {
 	switch {
 	case n < 0:
 		b.wrongLocked("%s: JumpCloud was sent a password that the DC never accepted", p.name)
+	case status == 429 || status >= 500: // not now
 	case status != 200:
 		b.wrongLocked("%s: JumpCloud answered %d to password %d", p.name, status, n)
 	case slices.Contains(p.written, password):

@@ -255,12 +255,12 @@ func (m *matrix) round(at moment, skip int) {
 		m.serveTrapped(at)
 	}
 	m.serve()
-	m.drain()
+	m.drain(2 * patience)
 	if first != at {
 		// A change whose only bind was cut off waits for the next, sealed; a
 		// newer one of the account does not wait with it.
 		m.load(nil, 2*len(m.dns)/m.clients)
-		m.drain()
+		m.drain(2 * patience)
 	}
 	m.verify()
 	_ = m.stop(syscall.SIGKILL)
@@ -303,11 +303,11 @@ func (m *matrix) quiet() {
 }
 
 // drain waits until JumpCloud has every password that the DC has.
-func (m *matrix) drain() {
+func (m *matrix) drain(within time.Duration) {
 	m.t.Helper()
 	m.follow()
 	apart := m.replay.probing()
-	for until := time.Now().Add(2 * patience); ; time.Sleep(20 * time.Millisecond) {
+	for until := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
 		name, behind := m.book.behind(apart)
 		if !behind {
 			break

@@ -68,7 +68,7 @@ func (m *matrix) killedAtSync(n int) bool {
 	if err := c.Bind(dn, now); err != nil {
 		m.t.Fatal(err)
 	}
-	m.drain()
+	m.drain(2 * patience)
 	m.verify()
 	kill, dead := m.killer(), make(chan struct{})
 	// The delay is the time in which the kill arrives while the call has not
@@ -112,7 +112,7 @@ func (m *matrix) killedAtSync(n int) bool {
 		m.note(afterRecord(m.replay.lastOf(before)))
 	}
 	m.serve()
-	m.drain()
+	m.drain(2 * patience)
 	m.verify()
 	_ = m.stop(syscall.SIGKILL)
 	return killed

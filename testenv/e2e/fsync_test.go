@@ -104,13 +104,13 @@ func TestG5_SyncedBeforeTheAnswer(t *testing.T) {
 	if err := m.modify(c, dn, before, "First-Of-Two-1"); err != nil { // opens what is opened once
 		t.Fatal(err)
 	}
-	m.drain()
+	m.drain(2 * patience)
 	m.verify()
 	tr := m.attach(func(int) {}, "-yy", "-e", "trace=write,writev,sendto,sendmsg,"+syncCalls)
 	if err := m.modify(c, dn, "First-Of-Two-1", "Second-Of-Two-2"); err != nil {
 		t.Fatal(err)
 	}
-	m.drain()
+	m.drain(2 * patience)
 	tr.detach()
 	o, ok := orderOf(readTrace(tr.said.String()), m.dcs.lastChange.Load().(string), m.ldaps)
 	if !ok {
