@@ -136,7 +136,8 @@ func (b *batch) accept(e identity.Entry, r Record) error {
 	err := get(b.txn, key, &newest)
 	if err == nil {
 		other, err = getEntry(b.txn, newest)
-	} else if errors.Is(err, ErrNotFound) {
+	}
+	if errors.Is(err, ErrNotFound) { // there was none, or retention removed it
 		err = nil
 	}
 	if err != nil {

@@ -57,6 +57,8 @@ type Options struct {
 	// LogKey authenticates what is stored. InMemory can do without.
 	LogKey *secret.LogKey
 	Log    *slog.Logger
+	// Retention is how long records are kept; 0: for ever. See Prune.
+	Retention time.Duration
 	// Now is the clock of the records; nil means time.Now.
 	Now func() time.Time
 }
@@ -75,7 +77,9 @@ type Store struct {
 	head     head      // of the last transaction; the appender's
 	markFile *markFile // nil in memory
 	markPath string    // empty in memory
-	mark     atomic.Pointer[mark]
+
+	retention time.Duration // 0: for ever
+	mark      atomic.Pointer[mark]
 	// damage is what was found when the store was opened; nil: nothing.
 	damage atomic.Pointer[Report]
 
@@ -135,7 +139,8 @@ func open(o Options, wrap func(commit func(*badger.Txn) error) func(*badger.Txn)
 		}
 	}
 	s := &Store{
-		sealer: o.Sealer, log: o.Log, now: o.Now, chain: chain{key: o.LogKey}, markPath: o.Mark,
+		retention: o.Retention,
+		sealer:    o.Sealer, log: o.Log, now: o.Now, chain: chain{key: o.LogKey}, markPath: o.Mark,
 		queue:    make(chan *request, maxGroup),
 		appended: make(chan struct{}),
 		failed:   make(chan struct{}),
@@ -215,10 +220,24 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-s.failed:
 			return s.failure
 		case <-ticker.C:
-			if err := s.collect(); err != nil {
-				s.log.Warn("store garbage collection", "err", err)
-			}
+			s.tidy(ctx)
 		}
+	}
+}
+
+// tidy removes what is old and what is garbage.
+func (s *Store) tidy(ctx context.Context) {
+	if s.retention > 0 && s.Damage() == nil {
+		removed, err := s.Prune(ctx, s.now().Add(-s.retention))
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("records are kept longer than they should be", "err", err)
+		}
+		if removed > 0 {
+			s.log.Info("old records were removed", "records", removed)
+		}
+	}
+	if err := s.collect(); err != nil {
+		s.log.Warn("store garbage collection", "err", err)
 	}
 }
 

@@ -109,6 +109,20 @@ func (w *work) after(key listKey, seq identity.Seq, limit int) []identity.Seq {
 	return seqs
 }
 
+// firstOpen is the number of the oldest open change; the greatest number when
+// there is none.
+func (w *work) firstOpen() identity.Seq {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	first := ^identity.Seq(0)
+	for _, list := range w.lists {
+		if len(list) > 0 {
+			first = min(first, list[0].seq)
+		}
+	}
+	return first
+}
+
 // Stats says how much there is to do.
 type Stats struct {
 	Pending, Unsettled, Dead map[identity.Direction]int
