@@ -200,6 +200,31 @@ func TestClientResumes(t *testing.T) {
 	}
 }
 
+// TestServerTickets: TLS 1.2 resumes; in TLS 1.3 no ticket follows the
+// handshake, since some clients cannot read one beside an answer.
+func TestServerTickets(t *testing.T) {
+	ca := certstest.New(t)
+	cert, key := ca.Files("localhost")
+	r, err := certs.Server(cert, key, certs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		client := ca.Client("localhost")
+		client.MaxVersion = version
+		for _, second := range []bool{false, true} {
+			c, s, cerr, serr := handshake(t, client, r.Config())
+			if cerr != nil || serr != nil {
+				t.Fatalf("handshake: client %v, server %v", cerr, serr)
+			}
+			echo(t, c, s)
+			if got, want := c.ConnectionState().DidResume, second && version == tls.VersionTLS12; got != want {
+				t.Errorf("%s, second %v: resumed %v, want %v", tls.VersionName(version), second, got, want)
+			}
+		}
+	}
+}
+
 func TestExplain(t *testing.T) {
 	ca := certstest.New(t)
 	plain := func(tb testing.TB) error {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,6 +84,18 @@ func Server(certFile, keyFile string, opts Options) (*Reloader, error) {
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return r.current.Load(), nil
 		},
+	}
+	// TLS 1.3 sends tickets after the handshake, mixed with data. Samba's LDAP
+	// clients (seen with 4.17) wait for ever when a ticket and an answer come
+	// together; and a resumed session saves little, since it agrees on a new
+	// key all the same. In TLS 1.2 tickets are part of the handshake.
+	untold := r.config.Clone()
+	untold.SessionTicketsDisabled = true
+	r.config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if slices.Contains(hello.SupportedVersions, tls.VersionTLS13) {
+			return untold, nil
+		}
+		return nil, nil
 	}
 	return r, nil
 }
