@@ -30,8 +30,15 @@ func (f fingerprint) equal(other fingerprint) bool {
 
 // marker makes marks.
 type marker struct {
-	key  [32]byte  // dies with the process
-	macs sync.Pool // of hash.Hash with that key, which has seen nothing
+	key     [32]byte  // dies with the process
+	hashers sync.Pool // of *hasher with that key
+}
+
+// hasher is an HMAC that has seen nothing, and what else a mark takes.
+type hasher struct {
+	mac   hash.Hash
+	sum   mark
+	blank [sha256.BlockSize - 1]byte
 }
 
 func newMarker() *marker {
@@ -41,19 +48,21 @@ func newMarker() *marker {
 }
 
 // markOf is the HMAC of a password.
-func (k *marker) markOf(password secret.Bytes) (m mark) {
-	mac, _ := k.macs.Get().(hash.Hash) // making one costs more than using it
-	if mac == nil {
-		mac = hmac.New(sha256.New, k.key[:])
+func (k *marker) markOf(password secret.Bytes) mark {
+	h, _ := k.hashers.Get().(*hasher) // making one costs more than using it
+	if h == nil {
+		h = &hasher{mac: hmac.New(sha256.New, k.key[:])}
 	}
-	_, _ = mac.Write(password.Expose())
-	mac.Sum(m[:0])
-	mac.Reset()
+	_, _ = h.mac.Write(password.Expose())
+	h.mac.Sum(h.sum[:0])
+	m := h.sum
+	h.sum = mark{}
+	h.mac.Reset()
 	// The hash may still hold the end of the password, up to a byte less than
 	// a block of it.
-	_, _ = mac.Write(make([]byte, sha256.BlockSize-1))
-	mac.Reset()
-	k.macs.Put(mac)
+	_, _ = h.mac.Write(h.blank[:])
+	h.mac.Reset()
+	k.hashers.Put(h)
 	return m
 }
 

@@ -138,7 +138,7 @@ func newGateway(config *tls.Config, controllers *dc.Set, sessions int) (*gateway
 		TLS: config, Domains: func() []*gateway.Domain { return domains }, Capture: noCapture{},
 		LockoutGuard: true, Reconnect: true,
 		Metrics: gateway.NewMetrics(prometheus.NewRegistry()),
-		Log:     slog.New(slog.NewTextHandler(os.Stderr, nil)).With("in", "gateway"), MaxConnections: sessions,
+		Log:     slog.New(slog.NewTextHandler(os.Stderr, nil)).With("in", "gateway"), MaxConnections: sessions, MaxPerAddress: sessions,
 	})
 }
 
