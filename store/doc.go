@@ -23,14 +23,56 @@
 // in the transaction that ends their use: applied, refused, superseded or
 // discarded.
 //
+// # A log that cannot lie
+//
+// Badger cuts its log off at the first bad byte and says nothing, and a table
+// that cannot be read looks like one without the key. So the store keeps its
+// own account of itself, authenticated with a key that is derived from the
+// master key ([secret.LogKey]):
+//
+//   - Each record of the log carries the tag of the record before it and its
+//     own (HMAC-SHA256, chain.go). An intent names the sealed password that
+//     belongs to it: to seal another takes the public key alone.
+//   - Everything else is counted and summed by kind: a keyed sum modulo 2^256
+//     that a write brings up to date, whatever the number of keys.
+//   - The head, written in every transaction, holds end of the log, counts,
+//     sums and the number of the transaction.
+//   - The mark, a file beside the database, holds that number and the tag of
+//     the head. It is synced after the transaction and before anyone is told
+//     (mark.go). A database that lost its end, or is an older copy, is behind
+//     the mark.
+//
+// [Open] checks all of it. A store that is not what was written opens for
+// reading, so that binds are served, and refuses every write with what is
+// wrong and the way back: a backup ([Restore]), or [Store.AcceptLoss].
+// [Store.Verify] checks again at any time, and replays the log as well.
+//
+// An older copy of the database and of the mark together cannot be told from
+// the present: what lies on another machine would have to tell. So a restored
+// store, and one whose loss was accepted, hold back what was pending: a newer
+// password may have been set since, and only a person can tell.
+//
+// Retention ([Store.Prune]) removes the oldest records; the head keeps number
+// and tag of the last one that is gone, so the rest is a chain from a known
+// point.
+//
+// # Keys
+//
+// Sealing keys come in epochs (package secret). [Store.RotateKeys] begins one
+// and seals credentials again; when nothing on disk is sealed to an older one
+// any more, its private key is destroyed, and what was sealed to it is beyond
+// the reach of who has Badger's old files and the master key. A backup made
+// before has the key in it, wrapped: see [Store.Backup].
+//
 // # Guarantees
 //
 // When a method that writes has returned nil, what it wrote is on disk:
-// SyncWrites is on (msync of the write-ahead log) and the directory is synced
-// too, for Badger does not do that when it makes a new log file. That is the
-// cost of an append: 0.8 ms with one writer, 0.17 to 0.23 ms each with 32,
-// who share a sync by 15 (BenchmarkAppendIntent, 2 cores, ext4 on a virtual
-// disk). When it returns the error
+// SyncWrites is on (msync of the write-ahead log), the directory is synced
+// too, for Badger does not do that when it makes a new log file, and then the
+// mark. That is the cost of an append: 1.4 to 1.6 ms with one writer, of which
+// the mark is 0.8; 0.18 to 0.20 ms each with 32, who share the syncs by 16, and
+// with whom the mark costs too little to be measured (BenchmarkAppendIntent, 2
+// cores, ext4 on a virtual disk). When it returns the error
 // of its context, nothing was written. After a kill or a power cut the store
 // holds every acknowledged write, and of others all or nothing.
 //
@@ -41,10 +83,10 @@
 //
 // # Not guaranteed
 //
-// Deleted data stays in Badger's files until compaction rewrites them; sealed
-// secrets can be put beyond reach by destroying the private key of their
-// epoch. The lock on the directory is one of this host: a directory on shared
-// storage is not protected from another host. A full disk can end the process
+// Deleted data stays in Badger's files until compaction rewrites them. The lock on the directory is one of this host: a directory on shared
+// storage is not protected from another host. A file that Badger itself cannot
+// open, such as its MANIFEST, keeps the store from being opened at all: the
+// error names it and the way back. A full disk can end the process
 // with SIGBUS, because Badger writes to mapped files; nothing acknowledged is
 // lost by it. New changes are refused ([ErrFull]) while less than 64 MiB are
 // free, so that it does not come to that unless others fill the disk.

@@ -18,7 +18,7 @@ const logKeyInfo = "dirgate change log key 1"
 // LogKey authenticates what the change log holds. It is derived from the
 // master key, and opens nothing. It is safe for concurrent use.
 type LogKey struct {
-	key [32]byte
+	key Bytes // cannot be printed, wherever the LogKey lies
 }
 
 // NewLogKey derives the key of the change log from the master key by
@@ -31,16 +31,13 @@ func NewLogKey(master Bytes) (*LogKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive log key: %w", err)
 	}
-	defer clear(key)
-	k := new(LogKey)
-	copy(k.key[:], key)
-	return k, nil
+	return &LogKey{key: Take(key)}, nil
 }
 
 // Tag returns HMAC-SHA256 (RFC 2104) over use and the parts, each with its
 // length before it, so that no two lists of parts are the same bytes.
 func (k *LogKey) Tag(use string, parts ...[]byte) (tag [TagSize]byte) {
-	h := hmac.New(sha256.New, k.key[:])
+	h := hmac.New(sha256.New, k.key.Expose())
 	var size [4]byte
 	write := func(part []byte) {
 		binary.BigEndian.PutUint32(size[:], uint32(len(part)))
@@ -54,15 +51,6 @@ func (k *LogKey) Tag(use string, parts ...[]byte) (tag [TagSize]byte) {
 	h.Sum(tag[:0])
 	return tag
 }
-
-// String does not tell the key.
-func (k *LogKey) String() string { return Redacted }
-
-// GoString does not tell the key.
-func (k *LogKey) GoString() string { return Redacted }
-
-// Format keeps every verb from telling the key.
-func (k *LogKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(Redacted)) }
 
 // Random makes a new master key that is kept nowhere.
 func Random() Bytes {
