@@ -54,13 +54,22 @@ func DestroyEpoch(dir string, epoch uint32) error {
 	if len(keys) == 0 || epoch >= keys[len(keys)-1].epoch {
 		return fmt.Errorf("destroy epoch %d: it is the newest: %w", epoch, ErrNoEpoch)
 	}
-	path := epochFile(dir, epoch, "key")
-	if err := overwrite(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// Under another name first: cut short, a key that is half overwritten would
+	// be taken for a damaged one, and nothing would start any more.
+	gone := epochFile(dir, epoch, "gone")
+	err = os.Rename(epochFile(dir, epoch, "key"), gone)
+	if err == nil {
+		err = syncDir(dir)
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = overwrite(gone)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("destroy epoch %d: %w", epoch, err)
 	}
 	// The public key goes last: with it the epoch is found again when this is
 	// cut short.
-	for _, path := range []string{path, epochFile(dir, epoch, "pub")} {
+	for _, path := range []string{gone, epochFile(dir, epoch, "pub")} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("destroy epoch %d: %w", epoch, err)
 		}
