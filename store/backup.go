@@ -136,6 +136,9 @@ func readKeyFiles(dir string) (map[string][]byte, error) {
 		return nil, err
 	}
 	for _, path := range paths {
+		if ext := filepath.Ext(path); ext != ".key" && ext != ".pub" {
+			continue // a key that is being destroyed
+		}
 		if files[filepath.Base(path)], err = os.ReadFile(path); err != nil {
 			return nil, err
 		}
