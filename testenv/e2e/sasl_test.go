@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,8 +13,8 @@ import (
 )
 
 // TestG1_SambaClient lets Samba's own LDAP client, which shares no code with
-// the others here, read through the gateway: without a bind, and with NTLM
-// over SASL where the configuration relays that.
+// the others here, read through the gateway without a bind, and try to bind with
+// NTLM over SASL where the configuration relays that.
 func TestG1_SambaClient(t *testing.T) {
 	w := newWorld(t)
 	tool := clientProgram(t, "ldbsearch")
@@ -49,12 +50,24 @@ func TestG1_SambaClient(t *testing.T) {
 
 	w.configure("sasl", "relay")
 	w.serve()
-	out, err = search(t, w.gateway(), asAlice...)
-	if err != nil || !strings.Contains(out, "dn: "+w.dn) {
-		t.Fatalf("NTLM through the gateway: %v\n%s", err, out)
-	}
-	out, err = search(t, w.gateway(), "-U", "CORP/alice%wrong", "-b", w.base, "(sAMAccountName=alice)", "dn")
+	direct := filepath.Join(t.TempDir(), "direct.conf")
+	text, err := os.ReadFile(conf)
 	if err == nil {
-		t.Fatalf("a wrong password was accepted\n%s", out)
+		err = os.WriteFile(direct, []byte(strings.ReplaceAll(string(text), w.ca, w.caFile)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The last step is the DC's: with the right password it says that this
+	// client may not sign within TLS, with a wrong one that it is wrong.
+	for _, password := range []string{before, "Wrong.Pass1"} {
+		args := slices.Clone(asAlice)
+		args[1] = "CORP/alice%" + password
+		want, wantErr := search(t, w.url, append(args, "--configfile", direct)...)
+		got, gotErr := search(t, w.gateway(), args...)
+		got = strings.ReplaceAll(got, w.gateway(), w.url)
+		if got != want || (gotErr == nil) != (wantErr == nil) || !strings.Contains(got, "LDAP") {
+			t.Errorf("through the gateway:\n%s%v\ndirectly:\n%s%v", got, gotErr, want, wantErr)
+		}
 	}
 }
