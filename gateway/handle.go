@@ -151,6 +151,10 @@ func (s *session) extended(msg ldapwire.Message) error {
 	return s.relay(msg)
 }
 
+// clientLook is how often a session that waits for its DC, and so does not read
+// its client, looks whether there is one still.
+const clientLook = time.Second
+
 // waitLanding waits until an outstanding request is answered.
 func (s *session) waitLanding(limit time.Duration) error {
 	if s.up != nil {
@@ -158,26 +162,36 @@ func (s *session) waitLanding(limit time.Duration) error {
 			return s.upstreamGone(err)
 		}
 	}
-	timer := time.NewTimer(limit)
+	until := time.Now().Add(limit)
+	timer := time.NewTimer(min(limit, clientLook))
 	defer timer.Stop()
 	var gone <-chan struct{}
 	if s.up != nil {
 		gone = s.up.gone
 	}
-	select {
-	case <-s.flight.landed:
-		return nil
-	case <-gone:
-		return s.upstreamGone(s.up.err)
-	case <-s.ctx.Done():
-		return s.ctx.Err()
-	case <-timer.C:
-		return &disconnect{ldapwire.ResultUnavailable, "the domain controller does not answer"}
+	for {
+		select {
+		case <-s.flight.landed:
+			return nil
+		case <-gone:
+			return s.upstreamGone(s.up.err)
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		case <-timer.C:
+			if s.socket.HungUp() {
+				return errBye
+			}
+			left := time.Until(until)
+			if left <= 0 {
+				return &disconnect{ldapwire.ResultUnavailable, "the domain controller does not answer"}
+			}
+			timer.Reset(min(left, clientLook))
+		}
 	}
 }
 
 // waitDrained waits until nothing is outstanding; false when that took too
-// long or the DC is gone.
+// long, or the DC or the client is gone.
 func (s *session) waitDrained(limit time.Duration) bool {
 	until := time.Now().Add(limit)
 	for s.flight.len() > 0 {
@@ -197,6 +211,9 @@ func (s *session) bind(msg ldapwire.Message, refused *requestRefusal) error {
 	if !s.waitDrained(s.srv.cfg.DrainTimeout) {
 		if s.ctx.Err() != nil {
 			return s.ctx.Err()
+		}
+		if s.socket.HungUp() {
+			return errBye
 		}
 		s.dropUpstream(true) // abandons what does not end, such as a change notification
 	}

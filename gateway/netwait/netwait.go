@@ -22,6 +22,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Conn is a TCP connection with a callback. One goroutine may read at a time.
@@ -128,4 +130,23 @@ func (c *Conn) Alive() bool {
 		alive = errors.Is(err, syscall.EAGAIN)
 	})
 	return err == nil && alive
+}
+
+// HungUp reports whether the peer has closed the connection, or at least its
+// own side of it, or the connection broke. It takes nothing, so it sees the end
+// behind what was not read yet, and may be called while nobody reads.
+func (c *Conn) HungUp() bool {
+	if c.raw == nil {
+		return false
+	}
+	hungUp := false
+	err := c.raw.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}} // POLLHUP and POLLERR need no asking
+		n, err := unix.Poll(fds, 0)
+		for errors.Is(err, unix.EINTR) {
+			n, err = unix.Poll(fds, 0)
+		}
+		hungUp = n > 0
+	})
+	return err != nil || hungUp
 }

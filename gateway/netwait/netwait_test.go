@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -175,5 +176,47 @@ func TestWait(t *testing.T) {
 	_ = theirs.Close()
 	if err := ours.Wait(); err != nil {
 		t.Errorf("got %v, want the end to be readable", err)
+	}
+}
+
+// TestG8_HungUp: the end is seen behind what nobody has read, and nothing else
+// is taken for it.
+func TestG8_HungUp(t *testing.T) {
+	for name, end := range map[string]func(*net.TCPConn){
+		"closed":          func(c *net.TCPConn) { _ = c.Close() },
+		"half closed":     func(c *net.TCPConn) { _ = c.CloseWrite() },
+		"reset":           func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() },
+		"closed by us":    nil,
+		"closed behind more": func(c *net.TCPConn) { _, _ = c.Write(make([]byte, 100_000)); _ = c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, theirs := pair(t)
+			if _, err := theirs.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if err := ours.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			if ours.HungUp() {
+				t.Error("a connection with something to read hung up")
+			}
+			if end == nil {
+				_ = ours.Close()
+			} else {
+				end(theirs.(*net.TCPConn))
+			}
+			// The kernel has the end of a loopback connection soon, not at once.
+			for until := time.Now().Add(10 * time.Second); !ours.HungUp(); runtime.Gosched() {
+				if time.Now().After(until) {
+					t.Fatal("the end was not seen")
+				}
+			}
+		})
+	}
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	if New(a).HungUp() {
+		t.Error("a pipe, which cannot tell, hung up")
 	}
 }
