@@ -27,7 +27,11 @@ const (
 type Fault struct {
 	Method     string // empty: any
 	PathPrefix string // from /api on; empty: any
-	Times      int    // requests; zero: one
+	// Operation is a method and a path with names in braces, as [Server.Counts]
+	// has them; empty: any.
+	Operation  string
+	After      int // requests that fit and are left alone before the first
+	Times      int // requests; zero: one
 	Kind       FaultKind
 	Code       int    // of Status
 	RetryAfter string // header of Status; empty: none
@@ -54,14 +58,24 @@ func (s *Server) takeFault(r *http.Request) *Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, f := range s.faults {
-		if (f.Method == "" || f.Method == r.Method) && strings.HasPrefix(r.URL.Path, f.PathPrefix) {
-			if f.Times--; f.Times == 0 {
-				s.faults = slices.Delete(s.faults, i, i+1)
-			}
-			return f
+		if !f.fits(r) {
+			continue
 		}
+		if f.After > 0 {
+			f.After--
+			continue
+		}
+		if f.Times--; f.Times == 0 {
+			s.faults = slices.Delete(s.faults, i, i+1)
+		}
+		return f
 	}
 	return nil
+}
+
+func (f *Fault) fits(r *http.Request) bool {
+	return (f.Method == "" || f.Method == r.Method) && strings.HasPrefix(r.URL.Path, f.PathPrefix) &&
+		(f.Operation == "" || f.Operation == operation(r))
 }
 
 // answer is a response that has not been sent.

@@ -29,7 +29,8 @@ func anyOf(list []filter) filter {
 
 var filterKey = regexp.MustCompile(`^filter(\[(and|or)\])?(\[\d*\])?$`)
 
-// parseFilters reads v1's query: filter=, filter[0]=, filter[or][0]= and so on.
+// parseFilters reads v1's query: filter=, filter[0]=, filter[or][0]= and so on;
+// nil: there is none.
 func parseFilters(query url.Values) (filter, error) {
 	var and, or []filter
 	for key, values := range query {
@@ -51,6 +52,9 @@ func parseFilters(query url.Values) (filter, error) {
 	}
 	if len(or) > 0 {
 		and = append(and, anyOf(or))
+	}
+	if len(and) == 0 {
+		return nil, nil
 	}
 	return allOf(and), nil
 }

@@ -45,6 +45,16 @@ func (s *Server) handler() http.Handler {
 		"POST /api/v2/activedirectories/{id}/agents":           s.withDirectory(s.postAgent),
 		"GET /api/v2/activedirectories/{id}/agents/{agent}":    s.withDirectory(s.getAgent),
 		"DELETE /api/v2/activedirectories/{id}/agents/{agent}": s.withDirectory(s.deleteAgent),
+		"GET /api/v2/activedirectories/{id}/associations":      s.withDirectory(s.listAssociations),
+		"POST /api/v2/activedirectories/{id}/associations":     s.withDirectory(s.postAssociation),
+		"GET /api/v2/usergroups":                               s.listGroups,
+		"POST /api/v2/usergroups":                              s.postGroup,
+		"GET /api/v2/usergroups/{id}":                          s.withGroup(s.getGroup),
+		"PUT /api/v2/usergroups/{id}":                          s.withGroup(s.putGroup),
+		"DELETE /api/v2/usergroups/{id}":                       s.withGroup(s.deleteGroup),
+		"GET /api/v2/usergroups/{id}/members":                  s.withGroup(s.listMembers),
+		"POST /api/v2/usergroups/{id}/members":                 s.withGroup(s.postMember),
+		"POST /oauth2/token":                                   s.postToken,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, serve) })
 	}
@@ -63,21 +73,28 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, call func(request
 		return
 	}
 	s.send(w, r, s.takeFault(r), func() answer {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		if a, ok := s.admit(r); !ok {
 			return a
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
 		a := call(request{r, body})
+		s.record(r, a.code)
 		s.log.Debug("jumpcloud simulator: request", "method", r.Method, "path", r.URL.Path, "code", a.code)
 		return a
 	})
 }
 
-// admit checks the API key and the organisation.
+// admit checks the credentials and the organisation.
 func (s *Server) admit(r *http.Request) (answer, bool) {
-	given := r.Header.Get("x-api-key")
-	if subtle.ConstantTimeCompare([]byte(given), s.apiKey.Expose()) != 1 {
+	if r.URL.Path == tokenPath {
+		return answer{}, true
+	}
+	known := s.tokenKnown(r.Header.Get("Authorization"))
+	if r.Header.Get("Authorization") == "" {
+		known = subtle.ConstantTimeCompare([]byte(r.Header.Get("x-api-key")), s.apiKey.Expose()) == 1
+	}
+	if !known {
 		return failure(http.StatusUnauthorized, "Unauthorized"), false
 	}
 	if org := r.Header.Get("x-org-id"); org != "" && org != s.orgID {
@@ -172,7 +189,8 @@ func (s *Server) getOrganization(r request) answer {
 		AllowUsernameSubstring bool `json:"allowUsernameSubstring"`
 	}{s.policy, !s.policy.DisallowUsernameSubstring}
 	return success(http.StatusOK, map[string]any{"_id": s.orgID, "displayName": orgName, "logoUrl": nil,
-		"created": "2020-01-01T00:00:00.000Z", "settings": map[string]any{"passwordPolicy": policy}})
+		"created": "2020-01-01T00:00:00.000Z", "settings": map[string]any{"passwordPolicy": policy,
+			"newSystemUserStateDefaults": map[string]string{"manualEntry": s.newState, "csvImport": s.newState, "applicationImport": s.newState}}})
 }
 
 // withUser looks up {id}.

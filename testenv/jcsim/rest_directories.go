@@ -21,6 +21,7 @@ type directory struct {
 	Permission         string `json:"permission"`
 	OrganizationID     string `json:"organizationId"`
 	agents             []*agent
+	users, groups      edges // bound directly
 }
 
 // agent is an agent as lists show it; the connect key is shown once, when it
@@ -39,23 +40,46 @@ type agent struct {
 
 func (s *Server) withDirectory(call func(request, *directory) answer) func(request) answer {
 	return func(r request) answer {
-		for _, d := range s.directories {
-			if d.ID == r.PathValue("id") {
-				return call(r, d)
-			}
+		if d := s.directory(r.PathValue("id")); d != nil {
+			return call(r, d)
 		}
 		return failure(http.StatusNotFound, "Not Found")
 	}
 }
 
-// listed is a v2 list: a bare array, with the total in a header.
+func (s *Server) directory(id string) *directory {
+	for _, d := range s.directories {
+		if d.ID == id {
+			return d
+		}
+	}
+	return nil
+}
+
+// listed is a v2 list: a bare array, with the total in one header and the
+// next page in another.
 func listed[T any](r request, all []T) answer {
+	return listedAs(r, all, func(row T) T { return row })
+}
+
+// listedAs is listed of rows that are shown in another form.
+func listedAs[T, R any](r request, all []T, show func(T) R) answer {
 	limit, skip, err := r.bounds()
 	if err != nil {
 		return refuse(err)
 	}
-	a := success(http.StatusOK, page(all, limit, skip))
+	rows := []R{}
+	for _, row := range page(all, limit, skip) {
+		rows = append(rows, show(row))
+	}
+	a := success(http.StatusOK, rows)
 	a.header.Set("x-total-count", strconv.Itoa(len(all)))
+	if skip+limit < len(all) {
+		query := r.URL.Query()
+		query.Set("limit", strconv.Itoa(limit))
+		query.Set("skip", strconv.Itoa(skip+limit))
+		a.header.Set("Link", "<https://"+r.Host+r.URL.Path+"?"+query.Encode()+`>; rel="next"`)
+	}
 	return a
 }
 

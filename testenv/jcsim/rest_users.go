@@ -18,18 +18,24 @@ func (s *Server) listUsers(r request) answer {
 	if err != nil {
 		return refuse(err)
 	}
-	var found []map[string]any
-	for _, u := range s.users {
-		if fits(u.doc) {
-			found = append(found, u.doc)
+	total, rows := len(s.users), []map[string]any{}
+	if order := query.Get("sort"); fits == nil && (order == "" || order == "_id") {
+		for _, u := range page(s.users, limit, skip) { // they are kept in that order
+			rows = append(rows, u.doc)
 		}
+	} else {
+		for _, u := range s.users {
+			if fits == nil || fits(u.doc) {
+				rows = append(rows, u.doc)
+			}
+		}
+		sortDocs(rows, strings.Fields(order))
+		total, rows = len(rows), page(rows, limit, skip)
 	}
-	sortDocs(found, strings.Fields(query.Get("sort")))
-	rows := page(found, limit, skip)
 	for i := range rows {
 		rows[i] = project(rows[i], strings.Fields(query.Get("fields")))
 	}
-	return success(http.StatusOK, map[string]any{"results": rows, "totalCount": len(found)})
+	return success(http.StatusOK, map[string]any{"results": rows, "totalCount": total})
 }
 
 // sortDocs sorts by fields, each with "-" in front for descending.
@@ -172,6 +178,9 @@ func (s *Server) putUser(r request, u *user) answer {
 	if err := r.decode(&fields); err != nil {
 		return refuse(err)
 	}
+	if err := s.restrict(u, fields); err != nil {
+		return refuse(err)
+	}
 	pw, given, err := takePassword(fields)
 	defer clear(pw)
 	if err != nil {
@@ -182,7 +191,7 @@ func (s *Server) putUser(r request, u *user) answer {
 			return refusePassword(broken, r.details())
 		}
 	}
-	if err := s.assign(u, fields, []string{"ACTIVATED", "SUSPENDED"}); err != nil {
+	if err := s.assign(u, fields, []string{activated, suspended}); err != nil {
 		return refuse(err)
 	}
 	if given {
@@ -201,10 +210,7 @@ func (s *Server) deleteUser(r request, u *user) answer {
 		}
 		delete(other.doc, "manager")
 	}
-	for _, pw := range u.passwords {
-		pw.Wipe()
-	}
-	s.users = slices.DeleteFunc(s.users, func(other *user) bool { return other == u })
+	s.remove(u)
 	return success(http.StatusOK, u.doc)
 }
 
@@ -239,11 +245,14 @@ func (s *Server) postUnlock(_ request, u *user) answer {
 }
 
 func (s *Server) postActivate(_ request, u *user) answer {
-	u.doc["state"], u.doc["suspended"] = "ACTIVATED", false
+	if u.text("state") == suspended { // the call is for new users
+		return refuse(invalid("the user is suspended"))
+	}
+	u.doc["state"] = activated
 	return success(http.StatusOK, "OK")
 }
 
 func (s *Server) postSuspend(_ request, u *user) answer {
-	u.doc["state"], u.doc["suspended"] = "SUSPENDED", true
+	u.doc["state"], u.doc["suspended"] = suspended, true
 	return success(http.StatusOK, nil)
 }

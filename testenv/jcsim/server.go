@@ -1,6 +1,7 @@
 package jcsim
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -29,6 +30,11 @@ type Config struct {
 	Log      *slog.Logger     // nil: silent
 	Now      func() time.Time // nil: time.Now
 	Policy   PasswordPolicy
+	// NewUserState is the state of users made without one: ACTIVATED or STAGED;
+	// empty: ACTIVATED.
+	NewUserState string
+	// TokenLife is how long bearer tokens are good; zero: an hour.
+	TokenLife time.Duration
 }
 
 // Server is a running simulator, safe for concurrent use.
@@ -38,6 +44,10 @@ type Server struct {
 	apiKey secret.Bytes
 	orgID  string
 	caCert []byte
+
+	clientID     string // of the service account
+	clientSecret secret.Bytes
+	tokenLife    time.Duration
 
 	listener net.Listener
 	http     *http.Server
@@ -51,13 +61,26 @@ type Server struct {
 	lastID      uint64
 	policy      PasswordPolicy
 	users       []*user // ascending by id
+	byID        map[string]*user
+	byName      map[string]*user // usernames in lower case
+	byEmail     map[string]*user // addresses in lower case
+	elsewhere   map[string]bool  // addresses that other organisations have, in lower case
+	newState    string
+	restricted  RestrictedWrites
 	directories []*directory
+	groups      []*group // ascending by id
 	faults      []*Fault
+	tokens      map[string]time.Time // when each ends
+	counts      map[string]int
+	writes      []Write
 }
 
 // Start runs a Server until Close.
 func Start(cfg Config) (*Server, error) {
-	s := &Server{log: cfg.Log, now: cfg.Now, orgID: cfg.OrgID, policy: cfg.Policy, closing: make(chan struct{})}
+	s := &Server{log: cfg.Log, now: cfg.Now, orgID: cfg.OrgID, policy: cfg.Policy, closing: make(chan struct{}),
+		newState: cmp.Or(cfg.NewUserState, activated), tokenLife: cmp.Or(cfg.TokenLife, time.Hour),
+		byID: make(map[string]*user), byName: make(map[string]*user), byEmail: make(map[string]*user),
+		elsewhere: make(map[string]bool), tokens: make(map[string]time.Time), counts: make(map[string]int)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -71,6 +94,7 @@ func Start(cfg Config) (*Server, error) {
 	if s.apiKey.IsEmpty() {
 		s.apiKey = secret.Take([]byte(randomHex(20)))
 	}
+	s.clientID, s.clientSecret = randomHex(12), secret.Take([]byte(randomHex(20)))
 	conf, err := s.tlsConfig(cfg.TLS)
 	if err != nil {
 		return nil, fmt.Errorf("start jumpcloud simulator: %w", err)
