@@ -26,14 +26,37 @@ type call struct {
 	method string
 	path   string // from /api on
 	query  url.Values
-	body   *body        // nil: none
-	out    any          // decoded from a 2xx body; nil: the body is not looked at
-	hide   secret.Bytes // never to be repeated in an error, besides the API key
-	wipe   bool         // the answer holds a secret
+	body   *body             // nil: none
+	out    any               // decoded from a 2xx body; nil: the body is not looked at
+	hide   secret.Bytes      // never to be repeated in an error, besides the API key
+	wipe   bool              // the answer holds a secret
+	header func(http.Header) // told of a 2xx answer's; nil: not looked at
 }
 
-// do makes one attempt.
+// do makes one attempt. With a service account it makes a second one where
+// JumpCloud does not take a token that was kept any more: it did nothing then.
 func (c *Client) do(ctx context.Context, in call) error {
+	if c.tokens == nil {
+		return c.attempt(ctx, in, secret.Bytes{})
+	}
+	token, kept, err := c.tokens.get(ctx)
+	defer func() { token.Wipe() }()
+	if err == nil {
+		err = c.attempt(ctx, in, token)
+	}
+	if !kept || !is(err, func(e *apiError) bool { return e.code == http.StatusUnauthorized }) {
+		return err
+	}
+	c.tokens.drop(token)
+	token.Wipe()
+	if token, _, err = c.tokens.get(ctx); err == nil {
+		err = c.attempt(ctx, in, token)
+	}
+	return err
+}
+
+// attempt sends one request; token is empty where the API key is used.
+func (c *Client) attempt(ctx context.Context, in call, token secret.Bytes) error {
 	fail := &apiError{op: in.method + " " + c.basePath + in.path, stage: notSent, again: true}
 	if err := c.admit(ctx); err != nil {
 		fail.cause = err
@@ -44,7 +67,7 @@ func (c *Client) do(ctx context.Context, in call) error {
 	defer cancel()
 	var sent atomic.Bool // the headers were handed to the connection
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
-	req, err := c.request(ctx, in)
+	req, err := c.request(ctx, in, token)
 	if err != nil {
 		fail.again, fail.cause = false, err
 		return fail
@@ -62,7 +85,7 @@ func (c *Client) do(ctx context.Context, in call) error {
 	}
 	defer resp.Body.Close()
 	c.observe(in, resp.StatusCode, took)
-	return c.answer(in, fail, resp)
+	return c.answer(in, fail, resp, redactor(c.cfg.APIKey, c.cfg.ClientSecret, token, in.hide))
 }
 
 // admit waits for the rate limit and for a slot, which the caller gives back.
@@ -85,7 +108,7 @@ func (c *Client) observe(in call, code int, took time.Duration) {
 	}
 }
 
-func (c *Client) request(ctx context.Context, in call) (*http.Request, error) {
+func (c *Client) request(ctx context.Context, in call, token secret.Bytes) (*http.Request, error) {
 	target := c.base + in.path
 	if len(in.query) > 0 {
 		target += "?" + in.query.Encode()
@@ -95,7 +118,11 @@ func (c *Client) request(ctx context.Context, in call) (*http.Request, error) {
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
-	req.Header.Set("x-api-key", string(c.cfg.APIKey.Expose())) // net/http knows only strings
+	if token.IsEmpty() {
+		req.Header.Set("x-api-key", string(c.cfg.APIKey.Expose())) // net/http knows only strings
+	} else {
+		req.Header.Set("Authorization", "Bearer "+string(token.Expose()))
+	}
 	if c.cfg.OrgID != "" {
 		req.Header.Set("x-org-id", c.cfg.OrgID)
 	}
@@ -110,14 +137,14 @@ func (c *Client) request(ctx context.Context, in call) (*http.Request, error) {
 }
 
 // answer reads a response: into in.out, or as an error.
-func (c *Client) answer(in call, fail *apiError, resp *http.Response) error {
+func (c *Client) answer(in call, fail *apiError, resp *http.Response, hide func(string) string) error {
 	fail.code = resp.StatusCode
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if in.wipe {
 		defer clear(raw)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		fail.refusal(resp, raw, redactor(c.cfg.APIKey, in.hide))
+		fail.refusal(resp, raw, hide)
 		return fail
 	}
 	fail.stage = unknown
@@ -130,6 +157,9 @@ func (c *Client) answer(in call, fail *apiError, resp *http.Response) error {
 		return fail
 	case in.out == nil:
 		return nil
+	}
+	if in.header != nil {
+		in.header(resp.Header)
 	}
 	if err := json.Unmarshal(raw, in.out); err != nil {
 		fail.again, fail.cause = false, fmt.Errorf("answer is not the JSON that is documented: %w", plainJSON(err))

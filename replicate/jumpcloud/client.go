@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,8 +22,15 @@ type Config struct {
 	// and /api/v2 are appended (and removed first where they are given).
 	URL string
 	// OrgID is sent as x-org-id; empty: the API key's own organisation.
-	OrgID  string
-	APIKey secret.Bytes
+	OrgID string
+	// APIKey is an administrator's, and belongs to one organisation or to
+	// several. ClientID and ClientSecret are a service account's, which is used
+	// instead: exactly one of the two must be given.
+	APIKey       secret.Bytes
+	ClientID     string
+	ClientSecret secret.Bytes
+	// TokenURL is where a service account gets its tokens; empty: DefaultTokenURL.
+	TokenURL string
 	// HTTP carries the TLS configuration. It is copied; its CheckRedirect is
 	// not used. Nil: a transport of its own with the system's roots.
 	HTTP *http.Client
@@ -55,6 +63,7 @@ type Client struct {
 	limit    *rate.Limiter
 	slots    chan struct{}
 	retries  retries
+	tokens   *tokens // nil: the API key is used
 }
 
 // New checks cfg; it connects to nothing.
@@ -63,13 +72,8 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jumpcloud client: url %q: %w", cfg.URL, err)
 	}
-	if cfg.APIKey.IsEmpty() {
-		return nil, errors.New("jumpcloud client: the API key is missing")
-	}
-	for _, b := range cfg.APIKey.Expose() {
-		if b <= ' ' || b > '~' {
-			return nil, errors.New("jumpcloud client: the API key has a space or a character that no key has; check the key file")
-		}
+	if err := checkCredentials(&cfg); err != nil {
+		return nil, fmt.Errorf("jumpcloud client: %w", err)
 	}
 	if cfg.RequestsPerSecond < 0 || cfg.MaxInFlight < 0 || cfg.Timeout < 0 {
 		return nil, errors.New("jumpcloud client: rate, requests in flight and timeout must not be negative")
@@ -87,12 +91,38 @@ func New(cfg Config) (*Client, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	burst := max(1, int(cfg.RequestsPerSecond))
-	return &Client{
+	c := &Client{
 		cfg: cfg, base: base.String(), basePath: base.Path, http: httpClient(cfg.HTTP),
 		limit:   rate.NewLimiter(rate.Limit(cfg.RequestsPerSecond), burst),
 		slots:   make(chan struct{}, cfg.MaxInFlight),
 		retries: retries{tries: 4, first: 500 * time.Millisecond, longest: 30 * time.Second, all: 2 * time.Minute},
-	}, nil
+	}
+	if cfg.ClientID != "" {
+		c.tokens = &tokens{id: cfg.ClientID, secret: cfg.ClientSecret, url: cfg.TokenURL, http: c.http, timeout: cfg.Timeout, now: time.Now}
+	}
+	return c, nil
+}
+
+// checkCredentials holds them to what can be sent, and fills in TokenURL.
+func checkCredentials(cfg *Config) error {
+	switch account := cfg.ClientID != "" || !cfg.ClientSecret.IsEmpty(); {
+	case account && !cfg.APIKey.IsEmpty():
+		return errors.New("an API key and a service account are given; want one of them")
+	case account:
+		return checkServiceAccount(cfg)
+	case cfg.APIKey.IsEmpty():
+		return errors.New("the API key is missing")
+	}
+	if !printable(cfg.APIKey.Expose()) {
+		return errors.New("the API key has a space or a character that no key has; check the key file")
+	}
+	return nil
+}
+
+// printable reports whether text is ASCII without spaces and control
+// characters.
+func printable(text []byte) bool {
+	return !slices.ContainsFunc(text, func(b byte) bool { return b <= ' ' || b > '~' })
 }
 
 // Once returns the client for callers that try again themselves: requests that

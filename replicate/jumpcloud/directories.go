@@ -1,8 +1,10 @@
 package jumpcloud
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -31,7 +33,7 @@ const directories = "/api/v2/activedirectories"
 
 // ActiveDirectories lists the organisation's AD objects.
 func (c *Client) ActiveDirectories(ctx context.Context) ([]ActiveDirectory, error) {
-	return list[ActiveDirectory](ctx, c, directories)
+	return list(ctx, c, directories, func(d ActiveDirectory) string { return d.ID })
 }
 
 // CreateActiveDirectory registers a domain, written DC=corp;DC=example.
@@ -123,7 +125,7 @@ func (c *Client) Agents(ctx context.Context, adID string) ([]Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return list[Agent](ctx, c, path)
+	return list(ctx, c, path, func(a Agent) string { return a.ID })
 }
 
 // CreateAgent registers an agent. Its connect key is given this once.
@@ -134,7 +136,7 @@ func (c *Client) CreateAgent(ctx context.Context, adID string, kind AgentKind) (
 	}
 	var made struct {
 		Agent
-		Key connectKey `json:"connectKey"`
+		Key jsonSecret `json:"connectKey"`
 	}
 	body, err := jsonBody(map[string]AgentKind{"agentType": kind})
 	if err != nil {
@@ -174,23 +176,22 @@ func (c *Client) write(ctx context.Context, method, path string, in, out any) er
 	return c.do(ctx, call{method: method, path: path, body: b, out: out})
 }
 
-// connectKey takes a JSON string without making a Go string of it.
-type connectKey struct{ secret secret.Bytes }
+// jsonSecret takes a JSON string without making a Go string of it.
+type jsonSecret struct{ secret secret.Bytes }
 
-func (k *connectKey) UnmarshalJSON(raw []byte) error {
+// UnmarshalJSON reads a string; its errors do not quote it.
+func (k *jsonSecret) UnmarshalJSON(raw []byte) error {
 	if len(raw) < 2 || raw[0] != '"' {
-		return fmt.Errorf("connectKey: want a string")
+		return errors.New("want a string")
 	}
-	for _, b := range raw {
-		if b == '\\' { // not seen; the string that it takes cannot be cleared
-			var text string
-			if err := json.Unmarshal(raw, &text); err != nil {
-				return fmt.Errorf("connectKey: %w", plainJSON(err))
-			}
-			k.secret = secret.Take([]byte(text))
-			return nil
-		}
+	if bytes.IndexByte(raw, '\\') < 0 {
+		k.secret = secret.New(raw[1 : len(raw)-1])
+		return nil
 	}
-	k.secret = secret.New(raw[1 : len(raw)-1])
+	var text string // not seen; the string that it takes cannot be cleared
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return plainJSON(err)
+	}
+	k.secret = secret.Take([]byte(text))
 	return nil
 }

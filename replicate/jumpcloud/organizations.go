@@ -17,6 +17,15 @@ type Organization struct {
 // OrganizationSettings are those that matter to replication.
 type OrganizationSettings struct {
 	PasswordPolicy PasswordPolicy `json:"passwordPolicy"`
+	// NewUserStates are the states of users made without one.
+	NewUserStates NewUserStates `json:"newSystemUserStateDefaults"`
+}
+
+// NewUserStates are each StateStaged or StateActivated.
+type NewUserStates struct {
+	ManualEntry       string `json:"manualEntry"`       // users made one by one, as CreateUser does
+	CSVImport         string `json:"csvImport"`         // users made in bulk
+	ApplicationImport string `json:"applicationImport"` // users that came from another service
 }
 
 // PasswordPolicy is the organisation's. A number counts only where its Enable

@@ -2,8 +2,10 @@ package jumpcloud
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"net/url"
 	"strconv"
 )
@@ -71,20 +73,93 @@ func (c *Client) userPage(ctx context.Context, filter url.Values, skip int) (use
 	return page, nil
 }
 
-// list reads all pages of a v2 list. Such lists are short (the AD objects of
-// an organisation, the agents of one), and no sort key is documented for
-// them: beyond one page a row deleted meanwhile can hide another.
-func list[T any](ctx context.Context, c *Client, path string) ([]T, error) {
-	var all []T
-	for {
-		var page []T
-		query := url.Values{"limit": {strconv.Itoa(pageSize)}, "skip": {strconv.Itoa(len(all))}}
-		if err := c.get(ctx, path, query, &page); err != nil {
-			return nil, err
+// passes bounds how often a list is begun anew when rows are missing in it.
+const passes = 3
+
+// walk reads a v2 list in whatever order JumpCloud keeps it, and gives every
+// row once. Each page begins with a row that was seen before; one that does
+// not is read again from further back, because rows before it have gone. At
+// the end JumpCloud's own count, where it gives one, must have been reached.
+// Rows that come or go meanwhile may be given or not.
+func walk[T any](ctx context.Context, c *Client, path string, query url.Values, id func(T) string) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		seen := make(map[string]bool)
+		fail := func(why string) {
+			yield(none, &apiError{op: "GET " + c.basePath + path, code: 200, stage: unknown, again: true, cause: errors.New(why)})
 		}
-		all = append(all, page...)
-		if len(page) < pageSize {
-			return all, nil
+		for pass, skip, back := 1, 0, 0; ; {
+			rows, total, err := rowsOf[T](ctx, c, path, query, skip)
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			if skip > 0 && (len(rows) == 0 || !seen[id(rows[0])]) {
+				if back++; back > maxBack {
+					fail("the rows of the list change their order all the time")
+					return
+				}
+				skip = max(0, skip-pageSize)
+				continue
+			}
+			for _, row := range rows {
+				switch key := id(row); {
+				case key == "":
+					fail("a row has no id")
+					return
+				case seen[key]:
+				default:
+					if seen[key] = true; !yield(row, nil) {
+						return
+					}
+				}
+			}
+			if end := skip + len(rows); len(rows) >= 2 && (len(rows) == pageSize || end < total) {
+				skip = end - 1
+				continue
+			}
+			if len(seen) >= total {
+				return
+			}
+			if skip = 0; pass == passes {
+				fail(fmt.Sprintf("the list has %d rows, but only %d were given", total, len(seen)))
+				return
+			}
+			pass++
 		}
 	}
+}
+
+// maxBack bounds how often pages of one list are read again. Each time a
+// hundred rows may have gone.
+const maxBack = 1000
+
+// rowsOf reads one page; total is negative when JumpCloud does not say it.
+func rowsOf[T any](ctx context.Context, c *Client, path string, query url.Values, skip int) (rows []T, total int, err error) {
+	q := url.Values{"limit": {strconv.Itoa(pageSize)}, "skip": {strconv.Itoa(skip)}}
+	for k, v := range query {
+		q[k] = v
+	}
+	total = -1
+	err = c.read(ctx, call{method: http.MethodGet, path: path, query: q, out: &rows, header: func(h http.Header) {
+		if n, err := strconv.Atoi(h.Get("x-total-count")); err == nil {
+			total = n
+		}
+	}})
+	return rows, total, err
+}
+
+func sorted(by string) url.Values { return url.Values{"sort": {by}} }
+
+// list reads all pages of a v2 list that is short: the AD objects of an
+// organisation, the agents of one.
+func list[T any](ctx context.Context, c *Client, path string, id func(T) string) ([]T, error) {
+	var all []T
+	for row, err := range walk(ctx, c, path, nil, id) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, row)
+	}
+	return all, nil
 }

@@ -37,6 +37,44 @@ type User struct {
 	DelegatedAuthority *Authority        `json:"delegatedAuthority"` // nil: JumpCloud checks the password
 	ExternalDN         string            `json:"external_dn"`
 	ExternalSourceType string            `json:"external_source_type"`
+	ExternalExpiry     string            `json:"external_password_expiration_date"` // of the other directory's password
+
+	DisplayName  string        `json:"displayname"`
+	Description  string        `json:"description"`
+	JobTitle     string        `json:"jobTitle"`
+	Department   string        `json:"department"`
+	Company      string        `json:"company"`
+	Location     string        `json:"location"`
+	EmployeeType string        `json:"employeeType"`
+	Manager      string        `json:"manager"` // id of a user
+	Sudo         bool          `json:"sudo"`
+	PhoneNumbers []PhoneNumber `json:"phoneNumbers"`
+	Addresses    []Address     `json:"addresses"`
+}
+
+// States of a user.
+const (
+	StateStaged    = "STAGED"
+	StateActivated = "ACTIVATED"
+	StateSuspended = "SUSPENDED"
+)
+
+// PhoneNumber is one of a user's.
+type PhoneNumber struct {
+	Type   string `json:"type"` // such as work, mobile, home or work_fax
+	Number string `json:"number"`
+}
+
+// Address is one of a user's postal addresses.
+type Address struct {
+	Type            string `json:"type"` // work, home or other
+	POBox           string `json:"poBox,omitempty"`
+	ExtendedAddress string `json:"extendedAddress,omitempty"`
+	StreetAddress   string `json:"streetAddress,omitempty"`
+	Locality        string `json:"locality,omitempty"`
+	Region          string `json:"region,omitempty"`
+	PostalCode      string `json:"postalCode,omitempty"`
+	Country         string `json:"country,omitempty"`
 }
 
 // RestrictedField says that a field is written by another directory only.
