@@ -183,10 +183,10 @@ func TestWait(t *testing.T) {
 // is taken for it.
 func TestG8_HungUp(t *testing.T) {
 	for name, end := range map[string]func(*net.TCPConn){
-		"closed":          func(c *net.TCPConn) { _ = c.Close() },
-		"half closed":     func(c *net.TCPConn) { _ = c.CloseWrite() },
-		"reset":           func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() },
-		"closed by us":    nil,
+		"closed":             func(c *net.TCPConn) { _ = c.Close() },
+		"half closed":        func(c *net.TCPConn) { _ = c.CloseWrite() },
+		"reset":              func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() },
+		"closed by us":       nil,
 		"closed behind more": func(c *net.TCPConn) { _, _ = c.Write(make([]byte, 100_000)); _ = c.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
