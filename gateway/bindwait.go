@@ -262,7 +262,7 @@ func (s *session) bindWasAccepted(b *bindWait) error {
 	s.bound, s.name = b.name != "", b.name
 	if s.bound {
 		s.everBound = true
-		s.in.SetMax(s.limits.MaxMessage)
+		s.trust(true)
 	}
 	if s.logsDetails {
 		s.log.Debug("bind accepted", "name", clip(b.name), "dc", s.up.name, "took", b.ended.Sub(b.start))

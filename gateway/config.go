@@ -92,6 +92,10 @@ type Config struct {
 	// by it (MaxAnswer).
 	MaxMessage        int
 	MaxMessageUnbound int
+	// UnboundMemory bounds, in bytes, what all sessions that have not bound hold
+	// together of messages received in part, beyond 4 KiB each. One that would
+	// exceed it is disconnected with busy; a bind is smaller than 4 KiB.
+	UnboundMemory int
 	// MaxAnswer bounds one message of the DC in bytes.
 	MaxAnswer int
 	// MaxConnections bounds client sessions; more are closed at once.
@@ -131,6 +135,7 @@ type Config struct {
 const (
 	DefaultMaxMessage        = ldapwire.DefaultMaxMessage
 	DefaultMaxMessageUnbound = ldapwire.DefaultMaxMessageUnbound
+	DefaultUnboundMemory     = 64 << 20
 	DefaultMaxAnswer         = 64 << 20
 	DefaultMaxConnections    = 10_000
 	DefaultMaxOutstanding    = 256
@@ -169,7 +174,7 @@ func (c *Config) validate() error {
 		def   int
 	}{
 		{&c.MaxMessage, DefaultMaxMessage}, {&c.MaxMessageUnbound, DefaultMaxMessageUnbound},
-		{&c.MaxAnswer, DefaultMaxAnswer}, {&c.MaxConnections, DefaultMaxConnections},
+		{&c.UnboundMemory, DefaultUnboundMemory}, {&c.MaxAnswer, DefaultMaxAnswer}, {&c.MaxConnections, DefaultMaxConnections},
 		{&c.MaxPerAddress, 0}, {&c.MaxOutstanding, DefaultMaxOutstanding}, {&c.MaxHandshakes, DefaultMaxHandshakes},
 	} {
 		if *d.value < 0 {

@@ -280,7 +280,7 @@ func (s *session) becomeAnonymous() {
 	s.kept.wipe()
 	if s.bound {
 		s.bound, s.name = false, ""
-		s.in.SetMax(s.limits.maxUnbound)
+		s.trust(false)
 	}
 }
 

@@ -145,7 +145,7 @@ func (s *session) saslAnswered(mechanism string, res ldapwire.Result) (lost erro
 	s.log.Info("sasl bind accepted by the domain controller: session not validated, not capturable", "mechanism", clip(mechanism), "dc", s.up.name)
 	s.up.sasl.bound = true
 	s.bound, s.everBound, s.name = true, true, "SASL "+clip(mechanism)
-	s.in.SetMax(s.limits.MaxMessage)
+	s.trust(true)
 	if !canHaveLayer(mechanism) {
 		return nil
 	}

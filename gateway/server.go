@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dirgate/dirgate/gateway/ldapwire"
 	"github.com/dirgate/dirgate/gateway/netwait"
 )
 
@@ -28,6 +29,7 @@ type Server struct {
 	pool       pool
 	limits     atomic.Pointer[Limits] // of new sessions
 	tidier     tidier
+	strangers  *ldapwire.Budget // of sessions that have not bound
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{} // guarded by mu
@@ -54,6 +56,7 @@ func New(cfg Config) (*Server, error) {
 		sessions:   make(map[*session]struct{}),
 		clients:    make(map[string]int),
 		done:       make(chan struct{}),
+		strangers:  ldapwire.NewBudget(int64(cfg.UnboundMemory)),
 	}
 	if err := s.SetLimits(cfg.limits()); err != nil {
 		return nil, err

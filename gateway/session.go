@@ -157,7 +157,22 @@ func (s *session) speak(client net.Conn, socket *netwait.Conn) {
 	s.out = newFrameWriter(client, s.srv.cfg.WriteTimeout)
 	s.toClient.set(s.raw, s.out)
 	socket.OnWait(s.flushToDC)
+	if s.in != nil {
+		s.in.SetBudget(nil)
+	}
 	s.in = ldapwire.NewReader(afterBind{s}, s.limits.maxUnbound)
+	s.in.SetBudget(s.srv.strangers)
+}
+
+// trust gives the session the limits of the bound, or takes them back.
+func (s *session) trust(bound bool) {
+	if bound {
+		s.in.SetMax(s.limits.MaxMessage)
+		s.in.SetBudget(nil)
+		return
+	}
+	s.in.SetMax(s.limits.maxUnbound)
+	s.in.SetBudget(s.srv.strangers)
 }
 
 // serve handles requests until the session ends; the error says why.
@@ -302,6 +317,8 @@ func (s *session) woken(err error, now time.Time) error {
 		return &disconnect{ldapwire.ResultUnavailable, "idle for too long"}
 	case errors.Is(err, ldapwire.ErrTooLarge):
 		return &disconnect{ldapwire.ResultProtocolError, "message larger than the limit"}
+	case errors.Is(err, ldapwire.ErrOverBudget):
+		return &disconnect{ldapwire.ResultBusy, "too many clients that have not bound are sending large messages; bind first, or connect again later"}
 	case errors.Is(err, ldapwire.ErrMalformed):
 		return &disconnect{ldapwire.ResultProtocolError, "not a well-formed LDAP message"}
 	}
@@ -329,6 +346,7 @@ func (s *session) kill() {
 func (s *session) close() {
 	if s.client != nil {
 		_ = s.client.Close() // sends close_notify, so that the notice is not taken for a truncation
+		s.in.SetBudget(nil)
 	}
 	_ = s.raw.Close()
 	s.learnAtEnd()

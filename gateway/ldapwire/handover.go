@@ -20,10 +20,12 @@ func (rd *Reader) First() (byte, error) {
 }
 
 // TakeRest hands over what was received and not yet returned, for who goes on
-// reading the source without a Reader. Afterwards the Reader holds nothing.
+// reading the source without a Reader. Afterwards the Reader holds nothing,
+// and what it hands over is on no Budget.
 func (rd *Reader) TakeRest() []byte {
 	clear(rd.buf[:rd.r])
 	rest := rd.buf[rd.r:rd.w:rd.w]
-	rd.buf, rd.last, rd.r, rd.w, rd.filled = nil, 0, 0, 0, false
+	rd.drop()
+	rd.filled = false
 	return rest
 }

@@ -26,8 +26,10 @@ var errBadRead = errors.New("the source of LDAP messages returned an impossible 
 //
 // A Reader is not safe for concurrent use.
 type Reader struct {
-	src    io.Reader
-	limits Limits
+	src     io.Reader
+	limits  Limits
+	budget  *Budget // nil: none
+	counted int64   // of buf, by budget
 
 	buf  []byte
 	last int // buf[last:r] is the message returned last
@@ -73,7 +75,8 @@ func (rd *Reader) Ready() bool {
 func (rd *Reader) Release() {
 	if rd.Buffered() == 0 {
 		clear(rd.buf[rd.last:rd.r])
-		rd.buf, rd.last, rd.r, rd.w, rd.filled = nil, 0, 0, 0, false
+		rd.drop()
+		rd.filled = false
 	}
 }
 
@@ -89,8 +92,8 @@ func (rd *Reader) Discard() {
 //
 // At the end of the stream it returns io.EOF, or io.ErrUnexpectedEOF in the
 // middle of a message. Other errors of the source are returned as they are;
-// after a timeout Next can be called again, and no byte is lost. ErrTooLarge and
-// ErrMalformed are final: every later call returns the same.
+// after a timeout Next can be called again, and no byte is lost. ErrTooLarge,
+// ErrMalformed and ErrOverBudget are final: every later call returns the same.
 func (rd *Reader) Next() (Message, error) {
 	clear(rd.buf[rd.last:rd.r])
 	rd.last = rd.r
@@ -130,7 +133,7 @@ func (rd *Reader) take(size int) (Message, error) {
 func (rd *Reader) refuse(err error) error {
 	rd.invalid = err
 	rd.Discard()
-	rd.buf, rd.last, rd.r, rd.w = nil, 0, 0, 0
+	rd.drop()
 	return err
 }
 
@@ -140,7 +143,9 @@ func (rd *Reader) fill(need int) error {
 		rd.srcErr = nil
 		return rd.ended(err)
 	}
-	rd.makeRoom(need)
+	if !rd.makeRoom(need) {
+		return rd.refuse(ErrOverBudget)
+	}
 	for range maxEmptyReads {
 		n, err := rd.src.Read(rd.buf[rd.w:])
 		if n < 0 || n > len(rd.buf)-rd.w {
@@ -168,11 +173,18 @@ func (rd *Reader) ended(err error) error {
 }
 
 // makeRoom makes buf[w:] not empty, and the buffer no larger than the bytes that
-// arrived justify. The last message is gone (last == r).
-func (rd *Reader) makeRoom(need int) {
+// arrived justify; false: there is no room within the budget. The last message
+// is gone (last == r).
+func (rd *Reader) makeRoom(need int) bool {
 	size := rd.wantedSize(need)
+	if size != len(rd.buf) && !rd.afford(size) {
+		if rd.Buffered() == len(rd.buf) {
+			return false
+		}
+		size = len(rd.buf) // it will do
+	}
 	if size == len(rd.buf) && rd.r == 0 {
-		return
+		return true
 	}
 	unread := rd.buf[rd.r:rd.w]
 	to := rd.buf
@@ -186,6 +198,7 @@ func (rd *Reader) makeRoom(need int) {
 		clear(rd.buf[max(n, rd.r):rd.w])
 	}
 	rd.buf, rd.last, rd.r, rd.w = to, 0, 0, n
+	return true
 }
 
 func (rd *Reader) wantedSize(need int) int {
