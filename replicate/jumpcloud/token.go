@@ -186,7 +186,7 @@ func parseToken(raw []byte) (secret.Bytes, time.Duration, error) {
 	}
 	life := defaultLife
 	if doc.Expires > 0 {
-		life = time.Duration(min(doc.Expires, longestLife.Seconds()) * float64(time.Second))
+		life = time.Duration(min(max(doc.Expires, 1), longestLife.Seconds()) * float64(time.Second))
 	}
 	return doc.Token.secret, life, nil
 }
