@@ -338,7 +338,9 @@ func (m *matrix) verify() {
 	if m.t.Failed() {
 		m.t.Fatalf("the daemon's last words:\n%s", lastLines(m.output.String(), 60))
 	}
-	m.must("changelog", "verify")
+	if *crashRounds > 0 {
+		m.must("changelog", "verify")
+	}
 }
 
 // follow reads what was appended to the log since.
@@ -397,7 +399,13 @@ func lastLines(text string, n int) string {
 // applied, once and in order; nothing else is; and the log tells of all.
 func TestL3_CrashMatrix(t *testing.T) {
 	all := append(append([]moment{anyTime}, atPeers...), whileSettling...)
-	t.Run("embedded", func(t *testing.T) { newMatrix(t, nil, 24, 6).run(*crashRounds, all) })
+	t.Run("embedded", func(t *testing.T) {
+		accounts, clients := 8, 4
+		if *crashRounds > 0 {
+			accounts, clients = 24, 6
+		}
+		newMatrix(t, nil, accounts, clients).run(*crashRounds, all)
+	})
 	t.Run("samba", func(t *testing.T) {
 		moments := []moment{captureMade, captureAnswered, applyMade, settleAnswered}
 		if *crashRounds > 0 {
@@ -433,6 +441,7 @@ func (m *matrix) run(rounds int, all []moment) {
 	m.replay = newReplay()
 	m.follow()
 	m.verify()
+	m.must("changelog", "verify")
 	if m.replay.last < seen.last {
 		m.t.Errorf("the log ends with record %d, and had %d", m.replay.last, seen.last)
 	}
