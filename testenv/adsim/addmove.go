@@ -185,8 +185,11 @@ func (d *Directory) unlink(e *entry, newDN string) {
 			if i < 0 {
 				continue
 			}
-			if newDN != "" {
+			if newDN != "" { // the same link: the other entry has not changed
 				values[i] = newDN
+				if was := other.was[strings.ToLower(link)]; i < len(was) {
+					was[i] = newDN
+				}
 				continue
 			}
 			other.set(link, slices.Delete(slices.Clone(values), i, i+1)...)
@@ -271,21 +274,30 @@ func (d *Directory) rename(id Identity, dn, newRDN, newSuperior string) *Refusal
 
 // move renames e and what is below it.
 func (d *Directory) move(e *entry, n name, above string) {
-	oldKey := e.key
+	oldKey := d.relocate(e, n, above)
+	delete(e.was, "name") // a move is a change of the name, too
+	d.touch(e)
+	d.moveBelow(e, oldKey)
+}
+
+// moveBelow renames what is below e, which does not change with it.
+func (d *Directory) moveBelow(e *entry, oldKey string) {
+	for _, c := range slices.Clone(d.ordered) {
+		if c != e && parentKey(c.key) == oldKey {
+			n := name{attr: rdnAttribute(c), value: c.first("name"), key: strings.TrimSuffix(c.key, oldKey) + e.key}
+			d.moveBelow(c, d.relocate(c, n, e.dn))
+		}
+	}
+}
+
+// relocate gives e a name, also in what links to it.
+func (d *Directory) relocate(e *entry, n name, above string) (oldKey string) {
+	oldKey = e.key
 	d.unlink(e, n.attr+"="+escapeDN(n.value)+","+above)
 	delete(d.byKey, oldKey)
 	d.place(e, n, above)
 	d.byKey[e.key] = e
-	d.touch(e)
-	for _, c := range slices.Clone(d.ordered) {
-		if c != e && parentKey(c.key) == oldKey {
-			child := name{attr: rdnAttribute(c), value: c.first("name"), key: strings.TrimSuffix(c.key, oldKey) + e.key}
-			usn, when := c.get("uSNChanged"), c.get("whenChanged")
-			d.move(c, child, e.dn)
-			c.set("uSNChanged", usn...) // a child does not change with its parent
-			c.set("whenChanged", when...)
-		}
-	}
+	return oldKey
 }
 
 // Compare reports whether an attribute has a value.

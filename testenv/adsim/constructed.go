@@ -79,7 +79,7 @@ func (d *Directory) canonical(e *entry) string {
 
 // Controls that are understood.
 func supportedControls() []string {
-	return []string{oidPaged, oidShowDeleted, oidPermissiveModify, oidDomainScope, oidSDFlags}
+	return []string{oidPaged, oidShowDeleted, oidPermissiveModify, oidDomainScope, oidSDFlags, oidExtendedDN, oidNotification, oidDirSync}
 }
 
 const oidWhoAmI = "1.3.6.1.4.1.4203.1.11.3"

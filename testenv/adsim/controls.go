@@ -1,6 +1,8 @@
 package adsim
 
 import (
+	"bytes"
+
 	ber "github.com/go-asn1-ber/asn1-ber"
 
 	"github.com/dirgate/dirgate/gateway/ldapwire"
@@ -13,6 +15,9 @@ const (
 	oidPermissiveModify = "1.2.840.113556.1.4.1413"
 	oidDomainScope      = "1.2.840.113556.1.4.1339"
 	oidSDFlags          = "1.2.840.113556.1.4.801"
+	oidExtendedDN       = "1.2.840.113556.1.4.529"
+	oidNotification     = "1.2.840.113556.1.4.528"
+	oidDirSync          = "1.2.840.113556.1.4.841"
 )
 
 // controls are those of a request.
@@ -23,6 +28,12 @@ type controls struct {
 	showDeleted bool
 	permissive  bool
 	domainScope bool
+	extendedDN  bool
+	dashes      bool
+	notify      bool
+	dirSync     bool
+	syncFlags   int64
+	syncCookie  string
 	other       bool // something gldap cannot pass on faithfully
 }
 
@@ -48,6 +59,17 @@ func parseControls(m ldapwire.Message) (controls, *Refusal) {
 			c.permissive, c.other = true, true
 		case oidDomainScope:
 			c.domainScope, c.other = true, true
+		case oidExtendedDN:
+			// SEQUENCE { Flag INTEGER }, and none is 0
+			c.extendedDN, c.dashes, c.other = true, bytes.HasSuffix(ctl.Value, []byte{2, 1, 1}), true
+		case oidNotification:
+			c.notify, c.other = true, true
+		case oidDirSync:
+			var ok bool
+			if c.syncFlags, c.syncCookie, ok = parseDirSync(ctl.Value); !ok {
+				return controls{}, badControl()
+			}
+			c.dirSync, c.other = true, true
 		case oidSDFlags:
 			c.other = true // no security descriptors here to select from
 		default:

@@ -30,6 +30,8 @@ type Directory struct {
 	byKey   map[string]*entry
 	guids   map[guid]*entry
 	ordered []*entry // as they were created
+	rights  map[guid]right
+	watches map[*watch]struct{}
 }
 
 // DirectoryConfig is what a new Directory needs to know.
@@ -51,7 +53,8 @@ func NewDirectory(c DirectoryConfig) *Directory {
 	d := &Directory{now: c.Now, grace: c.OldPasswordGrace, schema: newSchema(),
 		domain: strings.ToLower(c.Domain), netbios: strings.ToUpper(label[:min(len(label), 15)]),
 		base: dnsToDN(c.Domain), host: "dc1." + strings.ToLower(c.Domain),
-		invocation: newGUID(), sid: newDomainSID(), rid: 1103, usn: 12288, byKey: make(map[string]*entry), guids: make(map[guid]*entry)}
+		invocation: newGUID(), sid: newDomainSID(), rid: 1103, usn: 12288, byKey: make(map[string]*entry), guids: make(map[guid]*entry),
+		rights: make(map[guid]right), watches: make(map[*watch]struct{})}
 	root, _ := parseName(d.base)
 	d.baseKey, d.configKey = root.key, "cn=configuration,"+root.key
 	d.found(c)
@@ -66,6 +69,9 @@ func (d *Directory) found(c DirectoryConfig) {
 	for _, cn := range []string{"Users", "Computers", "Builtin", "Deleted Objects"} {
 		d.create("CN="+cn+","+d.base, "container")
 	}
+	bin := d.byKey["cn=deleted objects,"+d.baseKey] // shown to those who may see what is in it
+	bin.deleted = true
+	bin.set("isDeleted", "TRUE")
 	for _, ou := range []string{"Domain Controllers", "People", "Service", "Groups"} {
 		d.create("OU="+ou+","+d.base, "organizationalUnit")
 	}
@@ -188,6 +194,8 @@ func (d *Directory) makePrincipal(e *entry, sam string, rid uint32) {
 // touch records a change.
 func (d *Directory) touch(e *entry) {
 	d.usn++
+	e.stamp(d.usn)
+	d.notify(e)
 	e.setNum("uSNChanged", d.usn)
 	e.set("whenChanged", generalizedTime(d.now()))
 }

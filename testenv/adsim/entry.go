@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,6 +72,8 @@ type entry struct {
 	key     string
 	deleted bool
 	attrs   map[string]attribute // by name in lower case
+	was     map[string][]string  // values when it was last touched
+	stamps  map[string]int64     // the USN of each attribute's last change
 	secret  passwords
 }
 
@@ -81,6 +84,7 @@ func (e *entry) clone() *entry {
 	for k, a := range e.attrs {
 		c.attrs[k] = attribute{a.name, slices.Clone(a.values)}
 	}
+	c.was, c.stamps = maps.Clone(e.was), maps.Clone(e.stamps)
 	c.secret.history = slices.Clone(e.secret.history)
 	return &c
 }

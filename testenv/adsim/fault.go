@@ -28,6 +28,7 @@ const (
 type Fault struct {
 	Kind  FaultKind
 	Op    ldapwire.Op // 0 is any request
+	Skip  int         // how many requests it lets pass before
 	Times int         // how many requests it meets; 0 is all
 	Bytes int         // for DropAfter
 	Code  ldapwire.ResultCode
@@ -66,6 +67,10 @@ func (fs *faults) take(op ldapwire.Op) *Fault {
 	defer fs.mu.Unlock()
 	for i, f := range fs.active {
 		if f.Op != 0 && f.Op != op {
+			continue
+		}
+		if f.Skip > 0 {
+			f.Skip--
 			continue
 		}
 		if f.Times > 0 {

@@ -36,6 +36,9 @@ func (d *Directory) modify(id Identity, dn string, changes []Change, permissive 
 	if refusal != nil {
 		return refusal
 	}
+	if target.deleted {
+		return noObject("")
+	}
 	e := target.clone()
 	write, any := gatherPassword(changes)
 	for _, c := range changes {
@@ -62,6 +65,9 @@ func (d *Directory) modify(id Identity, dn string, changes []Change, permissive 
 	}
 	if !any && sameAttributes(target, e) {
 		return nil // AD writes nothing then, and counts no USN
+	}
+	if refusal := d.switchPrimary(target, e); refusal != nil {
+		return refusal
 	}
 	target.attrs, target.secret = e.attrs, e.secret
 	d.touch(target)

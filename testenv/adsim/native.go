@@ -28,7 +28,8 @@ func (s *session) native(m ldapwire.Message, c controls) (answer []byte, ok bool
 	var err error
 	switch m.Op {
 	case ldapwire.OpAbandonRequest:
-		return nil, true // requests are served at once: there is nothing to abandon
+		s.abandon(m)
+		return nil, true
 	case ldapwire.OpSearchRequest:
 		return s.nativeSearch(m, c)
 	case ldapwire.OpExtendedRequest:
@@ -76,6 +77,9 @@ func (s *session) nativeModify(m ldapwire.Message, c controls) (ok bool, err err
 	for mod, more := r.Next(); more; mod, more = r.Next() {
 		changes = append(changes, Change{Op: mod.Op, Name: string(mod.Type), Values: stringsOf(mod.Values)})
 	}
+	if newDN, ok := reanimation(changes); ok && c.showDeleted {
+		return true, s.srv.Reanimate(s.identity(), string(r.DN), newDN)
+	}
 	return true, s.srv.Modify(s.identity(), string(r.DN), changes, c.permissive)
 }
 
@@ -115,10 +119,17 @@ func (s *session) nativeSearch(m ldapwire.Message, c controls) (answer []byte, o
 	if err != nil {
 		return appendRefusal(nil, m, badFilter()), true
 	}
-	entries, references, cookie, err := s.search(Search{
+	q := Search{
 		Base: string(r.BaseDN), Scope: r.Scope, SizeLimit: r.SizeLimit, TypesOnly: r.TypesOnly,
-		Filter: filter, Attributes: stringsOf(r.Attributes), ShowDeleted: c.showDeleted,
-	}, c)
+		Filter: filter, Attributes: stringsOf(r.Attributes), ShowDeleted: c.showDeleted, ExtendedDN: c.extendedDN, Dashes: c.dashes,
+	}
+	if c.notify {
+		return s.notification(m, r, q), true
+	}
+	if c.dirSync {
+		return s.dirSync(m, q, c)
+	}
+	entries, references, cookie, err := s.search(q, c)
 	for _, e := range entries {
 		answer = ldapwire.AppendSearchEntry(answer, m.ID, e.DN, encodable(e.Attributes))
 	}
@@ -129,11 +140,27 @@ func (s *session) nativeSearch(m ldapwire.Message, c controls) (answer []byte, o
 	if !c.paged || err != nil {
 		return append(answer, done...), true
 	}
+	return withControl(answer, done, oidPaged, pagedValue(cookie))
+}
+
+func withControl(answer, done []byte, oid string, value []byte) ([]byte, bool) {
 	parsed, err := ldapwire.ParseMessage(done)
 	if err != nil {
 		return nil, false
 	}
-	return ldapwire.AppendWithControls(answer, parsed, ldapwire.Control{OID: []byte(oidPaged), Value: pagedValue(cookie), HasValue: true}), true
+	return ldapwire.AppendWithControls(answer, parsed, ldapwire.Control{OID: []byte(oid), Value: value, HasValue: true}), true
+}
+
+func (s *session) dirSync(m ldapwire.Message, q Search, c controls) (answer []byte, ok bool) {
+	entries, cookie, more, err := s.srv.DirSync(s.identity(), q, c.syncFlags, c.syncCookie)
+	for _, e := range entries {
+		answer = ldapwire.AppendSearchEntry(answer, m.ID, e.DN, encodable(e.Attributes))
+	}
+	done := appendRefusal(nil, m, refusalOf(err))
+	if err != nil {
+		return append(answer, done...), true
+	}
+	return withControl(answer, done, oidDirSync, dirSyncValue(more, cookie))
 }
 
 func badFilter() *Refusal {

@@ -24,6 +24,8 @@ type Search struct {
 	Filter      Filter
 	Attributes  []string // none means all that are no constructed ones
 	ShowDeleted bool
+	ExtendedDN  bool // DNs come with GUID and SID, in hex or
+	Dashes      bool // in their usual form
 }
 
 // An Entry is a found object as a client sees it.
@@ -77,9 +79,11 @@ func sizeLimit() *Refusal {
 
 // lookUp finds what matches, in the order in which it was created.
 func (d *Directory) lookUp(id Identity, s Search) (found, *Refusal) {
-	if _, refusal := d.actor(id); refusal != nil {
+	actor, refusal := d.actor(id)
+	if refusal != nil {
 		return found{}, refusal
 	}
+	s.ShowDeleted = s.ShowDeleted && d.may(actor, maySeeDeleted)
 	if s.Base == "" {
 		return found{}, noObject("")
 	}
@@ -122,7 +126,7 @@ func (d *Directory) render(guids []guid, s Search) []Entry {
 	var entries []Entry
 	for _, g := range guids {
 		if e := d.byGUID(g); e != nil {
-			entries = append(entries, Entry{DN: e.dn, Attributes: d.attributes(e, s)})
+			entries = append(entries, Entry{DN: d.nameFor(e.dn, s), Attributes: d.attributes(e, s)})
 		}
 	}
 	return entries
@@ -137,7 +141,7 @@ func (d *Directory) attributes(e *entry, s Search) []Attribute {
 		if at.flags&hidden != 0 || !asked && (!all || at.flags&constructed != 0) {
 			continue
 		}
-		values := d.values(e, at, s.Scope)
+		values := d.namesFor(at, d.values(e, at, s.Scope), s)
 		if len(values) == 0 {
 			continue
 		}

@@ -22,6 +22,9 @@ type session struct {
 	reader *ldapwire.Reader
 	inner  *innerConn // made when it is first needed
 
+	watches watches
+	writing sync.Mutex // notifications come beside answers
+
 	mu      sync.Mutex // guards what follows, for gldap's handlers
 	id      Identity
 	cursors Cursors
@@ -37,6 +40,7 @@ func (s *session) run() {
 			s.inner.close()
 		}
 		_ = s.conn.Close()
+		s.endWatches()
 	}()
 	for {
 		_ = s.conn.SetReadDeadline(time.Now().Add(idleTimeout))
@@ -101,6 +105,8 @@ func (s *session) write(b []byte) bool {
 	if len(b) == 0 {
 		return true
 	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	_ = s.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	_, err := s.conn.Write(b)
 	return err == nil

@@ -88,6 +88,7 @@ func (d *Directory) AddUser(u User) (dn string, err error) {
 		g.set("member", append(slices.Clone(g.get("member")), e.dn)...)
 		d.touch(g)
 	}
+	d.touch(e)
 	return e.dn, nil
 }
 
@@ -158,6 +159,7 @@ func (d *Directory) AddGroup(name string, members ...string) (dn string, err err
 	}
 	g := d.createAccount(dn, "group", name, 0)
 	g.set("member", dns...)
+	d.touch(g)
 	return g.dn, nil
 }
 

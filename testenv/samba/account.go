@@ -159,6 +159,8 @@ const (
 	// DirSync allows replicating directory changes, flags 0 (MS-ADTS
 	// 3.1.1.3.4.1.3).
 	DirSync Right = iota
+	// ReadDeleted allows reading deleted objects.
+	ReadDeleted
 	// ResetPasswords allows resetting passwords, demanding a change at the
 	// next logon and unlocking, of users under OU=People.
 	ResetPasswords
@@ -198,6 +200,9 @@ func (dc *DC) grant(tb testing.TB, dn string, right Right) {
 	sid := dc.SID(tb, dn)
 	var aces string
 	switch right {
+	case ReadDeleted:
+		dc.allowDeleted(tb, sid)
+		return
 	case ResetPasswords:
 		aces = fmt.Sprintf("(OA;CIIO;CR;%s;%s;%s)", forceChangePassword, classUser, sid) +
 			fmt.Sprintf("(OA;CIIO;RPWP;%s;%s;%s)", attrPwdLastSet, classUser, sid) +
