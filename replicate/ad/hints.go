@@ -1,0 +1,150 @@
+package ad
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/go-ldap/ldap/v3"
+)
+
+// ErrNoReplication: the service account may not follow changes with DirSync.
+var ErrNoReplication = errors.New("the right Replicating Directory Changes is missing")
+
+// changeFilter finds what matters: users and groups, what may contain them,
+// since nothing is said of its content when it moves, and password policies.
+const changeFilter = "(|(objectClass=user)(objectClass=group)(objectClass=organizationalUnit)(objectClass=container)(objectClass=msDS-PasswordSettings))"
+
+// A hint says that an object has changed; it is true of it that it is deleted.
+type hints map[identity.GUID]bool
+
+func (h hints) add(e *ldap.Entry) error {
+	guid, err := identity.GUIDFromBytes(e.GetRawAttributeValue("objectGUID"))
+	if err != nil {
+		return fmt.Errorf("changed entry %q: %w", e.DN, err)
+	}
+	h[guid] = e.GetAttributeValue("isDeleted") == "TRUE"
+	return nil
+}
+
+// dirSync asks once for what was changed since the cookie.
+func (r *Reader) dirSync(ctx context.Context, p *peer, m Method, cookie []byte, h hints) (next []byte, more bool, err error) {
+	flags := int64(0)
+	if m == MethodDirSyncVisible {
+		flags = ldap.DirSyncObjectSecurity
+	}
+	attrs := append(mirrored(), "objectGUID", "name", "isDeleted", "msDS-MaximumPasswordAge", "msDS-PSOAppliesTo")
+	const most = 1 << 20 // bytes in an answer, as far as the server minds
+	req := r.request(p.base, ldap.ScopeWholeSubtree, changeFilter, attrs, ldap.NewRequestControlDirSync(flags, most, cookie))
+	res, err := r.search(ctx, p.session, req)
+	switch {
+	case ldap.IsErrorWithCode(err, ldap.LDAPResultInsufficientAccessRights):
+		return nil, false, fmt.Errorf("%w on %q: grant it with `dsacls \"%s\" /G \"ACCOUNT:CA;Replicating Directory Changes\"` (not Replicating Directory Changes All, which gives out password hashes): %w",
+			ErrNoReplication, p.base, p.base, err)
+	case len(cookie) > 0 && refusedCookie(err):
+		return nil, false, fullCompare("%s refuses the DirSync cookie: %v", p.host, err)
+	case err != nil:
+		return nil, false, fmt.Errorf("DirSync: %w", err)
+	}
+	answer, ok := ldap.FindControl(res.Controls, ldap.ControlTypeDirSync).(*ldap.ControlDirSync)
+	if !ok || len(answer.Cookie) == 0 {
+		return nil, false, fmt.Errorf("DirSync: %w: no cookie came", ErrIncomplete)
+	}
+	for _, e := range res.Entries {
+		if err := h.add(e); err != nil {
+			return nil, false, err
+		}
+	}
+	return answer.Cookie, answer.Flags != 0, nil
+}
+
+// refusedCookie: servers differ in how they say so. What else these results
+// could mean, a full compare is right for it, too.
+func refusedCookie(err error) bool {
+	return ldap.IsErrorAnyOf(err, ldap.LDAPResultUnavailableCriticalExtension, ldap.LDAPResultUnwillingToPerform,
+		ldap.LDAPResultProtocolError, ldap.LDAPResultOperationsError, ldap.LDAPResultOther)
+}
+
+// firstCookie goes through all there is, for the cookie at the end of it. The
+// filter and the attributes are those of later: whether a cookie is good for
+// others is not documented.
+func (r *Reader) firstCookie(ctx context.Context, p *peer, m Method) (cookie []byte, err error) {
+	for more := true; more; {
+		if cookie, more, err = r.dirSync(ctx, p, m, cookie, make(hints)); err != nil {
+			return nil, err
+		}
+	}
+	return cookie, nil
+}
+
+// byUSN finds what has a higher USN than the last one seen, deleted objects
+// among it as far as the account may see them.
+func (r *Reader) byUSN(ctx context.Context, p *peer, last uint64, h hints) error {
+	if last == p.usn {
+		return nil
+	}
+	filter := "(&(uSNChanged>=" + strconv.FormatUint(last+1, 10) + ")" + changeFilter + ")"
+	req := r.request(p.base, ldap.ScopeWholeSubtree, filter, []string{"objectGUID", "isDeleted"}, ldap.NewControlMicrosoftShowDeleted())
+	if err := r.paged(ctx, p.session, req, h.add); err != nil {
+		return fmt.Errorf("search by uSNChanged: %w", err)
+	}
+	return nil
+}
+
+// seesDeleted asks whether the account may read the container of deleted
+// objects; without that, nothing is told of deletions. Controllers of Windows
+// tell them by DirSync all the same, Samba's do not.
+func (r *Reader) seesDeleted(ctx context.Context, p *peer) (bool, error) {
+	req := r.request("CN=Deleted Objects,"+p.base, ldap.ScopeBaseObject, "(objectClass=*)", []string{"objectGUID"}, ldap.NewControlMicrosoftShowDeleted())
+	res, err := r.search(ctx, p.session, req)
+	if errors.Is(err, ErrNotFound) || ldap.IsErrorWithCode(err, ldap.LDAPResultInsufficientAccessRights) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the container of deleted objects: %w", err)
+	}
+	// The container itself may be listed, and nothing of it be read.
+	return len(res.Entries) == 1 && res.Entries[0].GetAttributeValue("objectGUID") != "", nil
+}
+
+func deletionsUnseen(base string) string {
+	return fmt.Sprintf("the service account may not see deleted objects, so deletions are found by listing everything: grant it with `dsacls \"CN=Deleted Objects,%s\" /takeownership`, then `dsacls \"CN=Deleted Objects,%s\" /G \"ACCOUNT:LCRP\"`", base, base)
+}
+
+// Missing says which of the objects that are known to exist do not any more,
+// or are hidden from the account, by listing all that there are. A Batch with
+// DeletionsUnseen asks for it.
+func (r *Reader) Missing(ctx context.Context, known []identity.GUID) (missing []identity.GUID, err error) {
+	p, err := r.open(ctx, "")
+	if err != nil {
+		return nil, fmt.Errorf("look for deleted objects: %w", err)
+	}
+	there := make(map[identity.GUID]bool)
+	see := func(e *ldap.Entry) error {
+		guid, err := identity.GUIDFromBytes(e.GetRawAttributeValue("objectGUID"))
+		there[guid] = true
+		return err
+	}
+	req := r.request(p.base, ldap.ScopeWholeSubtree, "(|(objectClass=user)(objectClass=group))", []string{"objectGUID"})
+	if err := r.paged(ctx, p.session, req, see); err != nil {
+		return nil, fmt.Errorf("look for deleted objects: %w", err)
+	}
+	var gone []identity.GUID
+	for _, guid := range known {
+		if !there[guid] {
+			gone = append(gone, guid)
+		}
+	}
+	// One that moved between two pages is there all the same.
+	if err := r.reread(ctx, p, gone, []string{"objectGUID"}, see); err != nil {
+		return nil, fmt.Errorf("look for deleted objects: %w", err)
+	}
+	for _, guid := range gone {
+		if !there[guid] {
+			missing = append(missing, guid)
+		}
+	}
+	return missing, nil
+}
