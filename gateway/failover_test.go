@@ -487,6 +487,8 @@ func TestIsFirstPage(t *testing.T) {
 		"\x30\x08\x02\x04\x0a\x04\x00\x00\x04\x00":                     true,
 		"\x30\x05\x02\x7f\x0a\x04\x00":                                 false,
 		"\x30\x05\x04\x00":                                             false,
+		"\x30\x84\x00\x00\x00\x01\x02":                                 false, // shorter than it says
+		"\x30\x84\x00\x00\x00\x03\x02\x01\x0a":                         false,
 		"":                                                             false,
 	} {
 		if got := isFirstPage([]byte(value)); got != want {

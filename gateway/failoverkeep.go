@@ -133,7 +133,7 @@ func isFirstPage(value []byte) bool {
 	if size == 0x84 && len(rest) > 4 { // as Windows writes it
 		rest, size = rest[4:], rest[3]
 	}
-	if int(size) != len(rest) || rest[0] != 0x02 || int(rest[1]) > len(rest)-4 {
+	if int(size) != len(rest) || len(rest) < shortest-2 || rest[0] != 0x02 || int(rest[1]) > len(rest)-4 {
 		return false
 	}
 	cookie := rest[2+int(rest[1]):]
