@@ -117,9 +117,12 @@ func (s *session) moveRequests(pending []lost) error {
 		return ending(err)
 	}
 	for _, l := range again {
-		// Without a copy: a request that a DC breaks down under is not to be
-		// tried on all of them.
+		// All of them first, so that each is answered should this connection be
+		// lost too. Without a copy: a request that a DC breaks down under is not
+		// to be tried on all of them.
 		s.flight.add(l.id, request{op: l.op, at: l.at, rewrite: l.rewrite})
+	}
+	for _, l := range again {
 		if err := s.up.out.write(*l.copy.frame, false); err != nil {
 			return s.upstreamGone(err)
 		}
