@@ -96,12 +96,29 @@ func (r *Reader) connect(ctx context.Context) (conn *session, fresh bool, err er
 	if err != nil {
 		return nil, false, err
 	}
-	if err := bind(ctx, conn.Conn, r.client.cfg.Account, r.client.cfg.Password); err != nil {
+	if err := r.bind(ctx, conn.Conn); err != nil {
 		_ = conn.Close()
-		return nil, false, fmt.Errorf("bind as service account %q: %w", r.client.cfg.Account, err)
+		return nil, false, err
 	}
 	r.conn = conn
 	return conn, true, nil
+}
+
+// bind tells a controller that does not answer from a refused account.
+func (r *Reader) bind(ctx context.Context, conn *ldap.Conn) error {
+	account := r.client.cfg.Account
+	err := bind(ctx, conn, account, r.client.cfg.Password)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials):
+		return fmt.Errorf("%w %q: %w; see `dirgate domain rotate-credentials`", ErrAccountRefused, account, err)
+	case ldap.IsErrorAnyOf(err, ldap.ErrorNetwork, ldap.LDAPResultUnavailable, ldap.LDAPResultBusy):
+		return fmt.Errorf("bind as service account %q: %w: %w", account, ErrUnavailable, err)
+	}
+	return fmt.Errorf("bind as service account %q: %w", account, err)
 }
 
 func (r *Reader) drop() {

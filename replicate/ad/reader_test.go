@@ -197,6 +197,13 @@ func (w *world) guid(dn string) identity.GUID {
 	return guid
 }
 
+func (w *world) attribute(dn, name string) string {
+	w.t.Helper()
+	res, err := w.admin.Search(ldap.NewSearchRequest(dn, ldap.ScopeBaseObject, 0, 0, 0, false, "(objectClass=*)", []string{name}, nil))
+	w.must("read "+dn, err)
+	return res.Entries[0].GetAttributeValue(name)
+}
+
 // undelete brings a deleted object back below the root container.
 func (w *world) undelete(guid identity.GUID, dn string) {
 	w.t.Helper()

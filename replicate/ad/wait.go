@@ -3,6 +3,7 @@ package ad
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -56,6 +57,8 @@ func (r *Reader) Wait(ctx context.Context, since Cursor) error {
 	}
 }
 
+var errOtherPeer = errors.New("another domain controller answers")
+
 // watchFrom begins to watch, unless that goes on already. behind says that
 // something was changed between the cursor and the beginning.
 func (r *Reader) watchFrom(ctx context.Context, since Cursor) (behind bool, err error) {
@@ -76,6 +79,9 @@ func (r *Reader) watchFrom(ctx context.Context, since Cursor) (behind bool, err 
 		if usn, err = r.startWatch(ctx, pos.Host); err == nil {
 			return usn != pos.USN, nil
 		}
+		if !errors.Is(err, errOtherPeer) {
+			break // above all not a refused bind again, which counts towards a lockout
+		}
 	}
 	return false, err
 }
@@ -95,9 +101,9 @@ func (r *Reader) startWatch(ctx context.Context, host string) (usn uint64, err e
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer limit.Stop()
 	defer stop()
-	if err := bind(ctx, conn, r.client.cfg.Account, r.client.cfg.Password); err != nil {
+	if err := r.bind(ctx, conn); err != nil {
 		_ = conn.Close()
-		return 0, fmt.Errorf("bind as service account %q: %w", r.client.cfg.Account, err)
+		return 0, err
 	}
 	base, usn, err := r.watchable(conn, host)
 	if err != nil {
@@ -131,12 +137,15 @@ func (r *Reader) watchable(conn *ldap.Conn, host string) (base string, usn uint6
 	req := ldap.NewSearchRequest("", ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)",
 		[]string{"dnsHostName", "highestCommittedUSN", "defaultNamingContext"}, nil)
 	res, err := conn.Search(req)
-	if err != nil || len(res.Entries) != 1 {
+	if err != nil {
 		return "", 0, fmt.Errorf("read the root DSE: %w: %w", ErrUnavailable, err)
+	}
+	if len(res.Entries) != 1 {
+		return "", 0, fmt.Errorf("read the root DSE: %w", ErrIncomplete)
 	}
 	root := res.Entries[0]
 	if got := root.GetAttributeValue("dnsHostName"); got != host {
-		return "", 0, fmt.Errorf("watch %s: it is %s that answers", host, got)
+		return "", 0, fmt.Errorf("watch %s: %w: %s", host, errOtherPeer, got)
 	}
 	usn, err = strconv.ParseUint(root.GetAttributeValue("highestCommittedUSN"), 10, 64)
 	return root.GetAttributeValue("defaultNamingContext"), usn, err
