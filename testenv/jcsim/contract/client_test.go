@@ -1,6 +1,9 @@
 package contract_test
 
 import (
+	"context"
+	"iter"
+	"strings"
 	"testing"
 
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
@@ -27,6 +30,9 @@ func TestClient(t *testing.T) {
 	}
 	s.SetPolicy(jcsim.PasswordPolicy{EnableMinLength: true, MinLength: 12, NeedsSymbolic: true, DisallowUsernameSubstring: true})
 	org, err := c.Organization(ctx, s.OrgID())
+	if states := org.Settings.NewUserStates; states.ManualEntry != jumpcloud.StateActivated {
+		t.Errorf("organization: got %+v", states)
+	}
 	if p := org.Settings.PasswordPolicy; err != nil || !p.EnableMinLength || p.MinLength != 12 || !p.NeedsSymbolic || p.AllowUsernameSubstring {
 		t.Errorf("organization: got %+v, %v", p, err)
 	}
@@ -42,6 +48,67 @@ func TestClient(t *testing.T) {
 		t.Errorf("user: got %+v, %v", u, err)
 	}
 	testDirectories(t, c)
+	testImport(t, c)
+}
+
+// testImport makes the calls that import makes.
+func testImport(t *testing.T, c *jumpcloud.Client) {
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	ad, err := c.CreateActiveDirectory(ctx, "DC=import;DC=example")
+	must(err)
+	fields := []jumpcloud.Field{{Name: "username", To: "carol"}, {Name: "email", To: "carol@corp.example"}, {Name: "firstname", To: "Carol"},
+		{Name: "description", To: "d"}, {Name: "employeeType", To: "staff"}, {Name: "state", To: jumpcloud.StateStaged}, {Name: "sudo", To: "true"},
+		{Name: "phoneNumbers.work_fax", To: "1"}, {Name: "addresses.work.poBox", To: "7"}, {Name: "restrictedFields", To: "email password"},
+		{Name: "delegatedAuthority", To: ad.ID}, {Name: "external_dn", To: "CN=Carol"}, {Name: "external_password_expiration_date", To: "2026-05-04T09:00:00Z"}}
+	u, err := c.CreateUser(ctx, ad.ID, fields)
+	must(err)
+	_, err = c.UpdateUser(ctx, u.ID, ad.ID, append(fields[2:5:5], fields[6:]...))
+	must(err)
+	for _, do := range []func(context.Context, string) error{c.Activate, c.Suspend, c.Activate, c.ExpirePassword, c.Unlock} {
+		must(do(ctx, u.ID))
+	}
+	g, err := c.CreateGroup(ctx, "Staff", "all of them")
+	must(err)
+	must(c.AddMember(ctx, g.ID, u.ID))
+	must(c.BindUser(ctx, ad.ID, u.ID))
+	must(c.BindGroup(ctx, ad.ID, g.ID))
+	g, err = c.UpdateGroup(ctx, g.ID, []jumpcloud.Field{{Name: "name", To: "All staff"}})
+	must(err)
+	if read, err := c.Group(ctx, g.ID); err != nil || read != g || read.Description != "all of them" {
+		t.Errorf("group: got %+v, %v, want %+v", read, err, g)
+	}
+	for group, err := range c.ListGroups(ctx) {
+		if err != nil || group != g {
+			t.Errorf("groups: got %+v, %v", group, err)
+		}
+	}
+	for what, rows := range map[string]iter.Seq2[string, error]{u.ID: c.Members(ctx, g.ID), "user " + u.ID: c.BoundUsers(ctx, ad.ID), g.ID: c.BoundGroups(ctx, ad.ID)} {
+		n := 0
+		for id, err := range rows {
+			if n++; err != nil || !strings.HasSuffix(what, id) {
+				t.Errorf("%s: got %s, %v", what, id, err)
+			}
+		}
+		if n != 1 {
+			t.Errorf("%s: got %d rows, want one", what, n)
+		}
+	}
+	must(c.UnbindGroup(ctx, ad.ID, g.ID))
+	must(c.UnbindUser(ctx, ad.ID, u.ID))
+	must(c.RemoveMember(ctx, g.ID, u.ID))
+	must(c.DeleteGroup(ctx, g.ID))
+	must(c.DeleteUser(ctx, u.ID))
+	for u, err := range c.ListUsers(ctx) {
+		if err != nil || u.Username == "carol" {
+			t.Errorf("users: got %+v, %v", u, err)
+		}
+	}
 }
 
 func testDirectories(t *testing.T, c *jumpcloud.Client) {

@@ -44,7 +44,7 @@ func Open(dir string) (*Checker, error) {
 	if err != nil {
 		return nil, err
 	}
-	v2, err := load(filepath.Join(dir, "v2.yaml"), "/activedirectories")
+	v2, err := load(filepath.Join(dir, "v2.yaml"), "/activedirectories", "/usergroups")
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,14 @@ var Deviations = []Deviation{
 	{"GET", "/activedirectories/{}", 404, "code '404' does not exist", undeclaredCode},
 	{"POST", "/activedirectories", 400, "code '400' does not exist", undeclaredCode},
 	{"POST", "/activedirectories", 409, "code '409' does not exist", undeclaredCode},
+	{"POST", "/activedirectories/{}/associations", 404, "code '404' does not exist", undeclaredCode},
+	{"POST", "/activedirectories/{}/associations", 409, "code '409' does not exist", undeclaredCode},
+	{"GET", "/usergroups/{}", 404, "code '404' does not exist", undeclaredCode},
+	{"POST", "/usergroups", 409, "code '409' does not exist", undeclaredCode},
+	{"POST", "/usergroups/{}/members", 404, "code '404' does not exist", undeclaredCode},
+	{"POST", "/usergroups/{}/members", 409, "code '409' does not exist", undeclaredCode},
+	{"GET", "/usergroups", 200, ".memberQuery.filters[", "the schema's example shows field, operator and value; the schema lets a filter be anything"},
+	{"POST", "/systemusers/{}/state/activate", 200, "$.email: got boolean, want object", "the call's text takes true, false or an address besides an object"},
 }
 
 const (

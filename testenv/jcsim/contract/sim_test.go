@@ -42,7 +42,7 @@ func TestSimulator(t *testing.T) {
 		object{"searchFilter": object{"searchTerm": []string{"ALICE"}, "fields": []string{"username"}}}, &list)
 	want(http.StatusOK, "GET", user, nil, &doc)
 	want(http.StatusNotFound, "GET", "/api/systemusers/65a000000000000000000009", nil, nil)
-	want(http.StatusOK, "POST", user+"/state/activate", object{"email": object{}}, nil)
+	want(http.StatusOK, "POST", user+"/state/activate", object{"email": false}, nil)
 	want(http.StatusOK, "POST", user+"/password", object{"password": "first-Password"}, nil)
 	want(http.StatusBadRequest, "POST", user+"/password", object{"password": "plain"}, nil)
 	want(http.StatusNotFound, "POST", "/api/systemusers/65a000000000000000000009/password", object{"password": "first-Password"}, nil)
@@ -68,6 +68,7 @@ func TestSimulator(t *testing.T) {
 	want(http.StatusOK, "GET", ad+"/agents?limit=100&skip=0", nil, nil)
 	want(http.StatusOK, "GET", ad+"/agents/"+id, nil, nil)
 	want(http.StatusNoContent, "DELETE", ad+"/agents/"+id, nil, nil)
+	testGroups(t, s, want, ad)
 	want(http.StatusOK, "DELETE", ad, nil, nil)
 	if code := s.call(t, client, secret.New([]byte("wrong")), "GET", "/api/systemusers", nil, nil); code != http.StatusUnauthorized {
 		t.Errorf("wrong key: got %d, want 401", code)
@@ -76,4 +77,42 @@ func TestSimulator(t *testing.T) {
 	for _, d := range check.Unused() {
 		t.Errorf("listed deviation does not occur any more, take it off the list: %v", d)
 	}
+}
+
+// testGroups makes the calls about groups, members and associations.
+func testGroups(t *testing.T, s *sim, want func(code int, method, path string, body, out any), ad string) {
+	user, err := s.AddUser(jcsim.User{Username: "carol", Email: "carol@corp.example", Fields: object{
+		"phoneNumbers": []any{object{"type": "work", "number": "1"}}, "addresses": []any{object{"type": "work", "locality": "Oslo"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(http.StatusOK, "GET", "/api/systemusers/"+user, nil, nil)
+	groups := "/api/v2/usergroups"
+	var made object
+	want(http.StatusCreated, "POST", groups, object{"name": "Staff", "description": "d"}, &made)
+	want(http.StatusConflict, "POST", groups, object{"name": "STAFF"}, nil)
+	id, _ := made["id"].(string)
+	group := groups + "/" + id
+	if _, err := s.AddGroup(jcsim.Group{Name: "Ruled", MembershipMethod: "DYNAMIC_AUTOMATED", Fields: object{
+		"memberQuery": object{"queryType": "FilterQuery", "filters": []any{object{"field": "department", "operator": "eq", "value": "IT"}}}}}); err != nil {
+		t.Fatal(err)
+	}
+	want(http.StatusOK, "GET", groups+"?limit=1&skip=0&sort=id&filter=name:eq:Staff", nil, nil)
+	want(http.StatusOK, "GET", groups, nil, nil)
+	want(http.StatusOK, "GET", group, nil, nil)
+	want(http.StatusNotFound, "GET", groups+"/65a000000000000000000009", nil, nil)
+	want(http.StatusOK, "PUT", group, object{"name": "All staff", "attributes": object{"sudo": object{"enabled": true, "withoutPassword": false}}}, nil)
+	for _, edge := range []struct{ path, kind, id string }{{group + "/members", "user", user}, {ad + "/associations", "user", user}, {ad + "/associations", "user_group", id}} {
+		change := func(op string) object { return object{"op": op, "type": edge.kind, "id": edge.id} }
+		query := "?limit=100&skip=0"
+		if edge.path == ad+"/associations" {
+			query += "&targets=" + edge.kind
+		}
+		want(http.StatusNoContent, "POST", edge.path, change("add"), nil)
+		want(http.StatusConflict, "POST", edge.path, change("add"), nil)
+		want(http.StatusOK, "GET", edge.path+query, nil, nil)
+		want(http.StatusNoContent, "POST", edge.path, change("remove"), nil)
+		want(http.StatusNotFound, "POST", edge.path, change("remove"), nil)
+	}
+	want(http.StatusOK, "DELETE", group, nil, nil)
 }
