@@ -27,7 +27,7 @@ type dev struct {
 
 func startDev(t *testing.T, args ...string) *dev {
 	t.Helper()
-	d := &dev{t: t, cmd: exec.Command(program, append([]string{"--log-level", "debug", "dev"}, args...)...), stderr: &transcript{}}
+	d := &dev{t: t, cmd: exec.Command(program(t), append([]string{"--log-level", "debug", "dev"}, args...)...), stderr: &transcript{}}
 	d.cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
 	d.cmd.Stderr = d.stderr
 	out, err := d.cmd.StdoutPipe()
@@ -79,9 +79,9 @@ func TestDev(t *testing.T) {
 		t.Skip("SKIPPED: ldap-utils is not installed")
 	}
 	d := startDev(t)
-	printed := d.readUntil(program + " --config")
-	printed += d.readUntil(program + " --config")
-	printed += d.readUntil(program + " --config")
+	printed := d.readUntil(program(t) + " --config")
+	printed += d.readUntil(program(t) + " --config")
+	printed += d.readUntil(program(t) + " --config")
 	_, script, found := strings.Cut(printed, "export ")
 	if !found {
 		t.Fatalf("no commands were printed:\n%s", printed)
@@ -216,7 +216,7 @@ func TestDevJSON(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "dirgate.yaml")); err != nil {
 		t.Error("--dir was not kept:", err)
 	}
-	again := exec.Command(program, "dev", "--dir", dir)
+	again := exec.Command(program(t), "dev", "--dir", dir)
 	if out, err := again.CombinedOutput(); err == nil || !strings.Contains(string(out), "exists and is not overwritten") {
 		t.Errorf("a folder in use: got %v %s, want a refusal", err, out)
 	}

@@ -27,8 +27,15 @@ import (
 	"go.uber.org/goleak"
 )
 
-// program is the built binary.
-var program string
+// built is the binary, once TestMain has built it.
+var built builtProgram
+
+// program is the path of the binary.
+func program(t *testing.T) string {
+	t.Helper()
+	built.note(t)
+	return built.path
+}
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
@@ -39,8 +46,8 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	program = filepath.Join(dir, "dirgate")
-	build := exec.Command("go", append(append([]string{"build"}, raceFlag...), "-o", program, "github.com/dirgate/dirgate/cmd/dirgate")...)
+	built.path = filepath.Join(dir, "dirgate")
+	build := exec.Command("go", append(append([]string{"build"}, raceFlag...), "-o", built.path, mainPackage)...)
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
@@ -107,7 +114,7 @@ func newInstallation(t *testing.T) *installation {
 // cli runs a command of the binary on this installation.
 func (in *installation) cli(args ...string) (string, error) {
 	in.t.Helper()
-	cmd := exec.CommandContext(in.t.Context(), program, append([]string{"--config", in.config}, args...)...)
+	cmd := exec.CommandContext(in.t.Context(), program(in.t), append([]string{"--config", in.config}, args...)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, &in.output), io.MultiWriter(&errs, &in.output)
 	if err := cmd.Run(); err != nil {
@@ -133,7 +140,7 @@ var (
 // serve starts the daemon and waits until it serves.
 func (in *installation) serve(args ...string) {
 	in.t.Helper()
-	argv := append(append(slices.Clone(in.wrap), program, "--config", in.config, "--log-level", "debug", "serve"), args...)
+	argv := append(append(slices.Clone(in.wrap), program(in.t), "--config", in.config, "--log-level", "debug", "serve"), args...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
