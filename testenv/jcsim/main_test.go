@@ -88,4 +88,21 @@ func (s *sim) raw(method, path string, body any, key string) (int, []byte) {
 	return resp.StatusCode, raw
 }
 
+// do gives the status of an answer, and the token in it.
+func (s *sim) do(req *http.Request) (int, string) {
+	s.t.Helper()
+	resp, err := s.http.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var doc struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&doc); err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, doc.Token
+}
+
 type object = map[string]any
