@@ -118,12 +118,32 @@ func (d *domains) cloud(reg store.Domain, apiKey secret.Bytes) (*jumpcloud.Clien
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = conf
-	return jumpcloud.New(jumpcloud.Config{
-		URL: reg.JumpCloud.URL, OrgID: reg.JumpCloud.OrgID, APIKey: apiKey.Clone(),
+	client := jumpcloud.Config{
+		URL: reg.JumpCloud.URL, OrgID: reg.JumpCloud.OrgID,
 		HTTP:              &http.Client{Transport: transport},
 		RequestsPerSecond: d.cfg.JumpCloud.RequestsPerSecond, MaxInFlight: d.cfg.JumpCloud.MaxInFlight,
 		Log: d.log.With("side", "jumpcloud"), Observe: d.observe.jumpcloud,
-	})
+	}
+	if err := d.identify(&client, apiKey); err != nil {
+		return nil, err
+	}
+	return jumpcloud.New(client)
+}
+
+// identify fills in who asks: the configured service account, or the domain's
+// own API key.
+func (d *domains) identify(c *jumpcloud.Config, apiKey secret.Bytes) error {
+	account := d.cfg.JumpCloud
+	if account.ClientID == "" {
+		c.APIKey = apiKey.Clone()
+		return nil
+	}
+	s, err := readSecret(nil, "jumpcloud.client_secret_file", account.ClientSecretFile)
+	if err != nil {
+		return err
+	}
+	c.ClientID, c.ClientSecret, c.TokenURL = account.ClientID, secret.Take(s), account.TokenURL
+	return nil
 }
 
 // cloudLDAP is JumpCloud's LDAP as a directory that sessions can bind at, if
@@ -197,6 +217,9 @@ func (d *domains) stored(name string) (*connection, error) {
 	}
 	defer password.Wipe()
 	key, err := d.store.Credential(name, store.CredAPIKey, d.opener)
+	if errors.Is(err, store.ErrNotFound) && d.cfg.JumpCloud.ClientID != "" {
+		err = nil // the service account needs none
+	}
 	if err != nil {
 		return nil, fmt.Errorf("JumpCloud API key of %s: %w", name, err)
 	}

@@ -99,12 +99,17 @@ func loadConfig(c *cli.Context) (*config.Config, error) {
 // readSecretFile reads a password or key from a file, without the line end
 // that editors add; "-" is standard input.
 func readSecretFile(in io.Reader, flag, path string) ([]byte, error) {
+	return readSecret(in, "--"+flag, path)
+}
+
+// readSecret is readSecretFile of what is named otherwise than by a flag.
+func readSecret(in io.Reader, name, path string) ([]byte, error) {
 	const longest = 64 << 10
 	r := in
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, fmt.Errorf("--%s: %w", flag, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		defer f.Close()
 		r = f
@@ -112,11 +117,11 @@ func readSecretFile(in io.Reader, flag, path string) ([]byte, error) {
 	b := make([]byte, longest+1)
 	n, err := io.ReadFull(r, b)
 	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
-		return nil, fmt.Errorf("--%s %s: %w", flag, path, err)
+		return nil, fmt.Errorf("%s %s: %w", name, path, err)
 	}
 	b = trimLineEnd(b[:n])
 	if len(b) == 0 || n > longest {
-		return nil, fmt.Errorf("--%s %s: want 1 to %d bytes", flag, path, longest)
+		return nil, fmt.Errorf("%s %s: want 1 to %d bytes", name, path, longest)
 	}
 	return b, nil
 }

@@ -25,6 +25,9 @@ type Local struct {
 	Peers func(domain string) (*replicate.Peers, error)
 	// Changed is told that a domain's registration changed; may be nil.
 	Changed func(domain string)
+	// ServiceAccount: JumpCloud is asked as a service account, and a domain
+	// needs no API key.
+	ServiceAccount bool
 	// Keys gives access to the sealing keys; nil: they cannot be exchanged.
 	Keys Keys
 	Now  func() time.Time

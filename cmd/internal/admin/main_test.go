@@ -50,6 +50,8 @@ type world struct {
 	socket string
 	log    wire // everything that the daemon's side answered
 
+	identify func(*jumpcloud.Config) // changes who asks JumpCloud; nil: nobody
+
 	mu      sync.Mutex
 	changed []string // domains that Changed named; guarded by mu
 }
@@ -195,8 +197,12 @@ func (w *world) connect(d store.Domain, importPassword, apiKey secret.Bytes) (*r
 	}
 	transport := &http.Transport{TLSClientConfig: conf}
 	w.t.Cleanup(transport.CloseIdleConnections)
-	cloud, err := jumpcloud.New(jumpcloud.Config{URL: d.JumpCloud.URL, OrgID: d.JumpCloud.OrgID, APIKey: apiKey.Clone(),
-		HTTP: &http.Client{Transport: transport}, RequestsPerSecond: 1000})
+	client := jumpcloud.Config{URL: d.JumpCloud.URL, OrgID: d.JumpCloud.OrgID, APIKey: apiKey.Clone(),
+		HTTP: &http.Client{Transport: transport}, RequestsPerSecond: 1000}
+	if w.identify != nil {
+		w.identify(&client)
+	}
+	cloud, err := jumpcloud.New(client)
 	if err != nil {
 		return nil, err
 	}

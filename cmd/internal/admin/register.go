@@ -41,6 +41,8 @@ type RegisterRequest struct {
 	JumpCloudAPIKey []byte   `json:"jumpcloudAPIKey,omitempty"`
 	// Confirmed: a person agreed to what Merge warns of.
 	Confirmed bool `json:"confirmed,omitempty"`
+
+	noKey bool // a service account is used instead of an API key
 }
 
 // Wipe clears the secrets.
@@ -102,14 +104,14 @@ func (r *RegisterRequest) complete(stored *store.Domain) error {
 	lack(stored == nil && len(r.DCs) == 0 && (r.Discover == nil || !*r.Discover), "--dc or --discover")
 	lack(stored == nil && r.ImportAccount == nil, "--import-account")
 	lack(stored == nil && r.ImportPassword == nil, "--import-password-file")
-	lack(stored == nil && r.JumpCloudAPIKey == nil, "--api-key-file")
+	lack(stored == nil && r.JumpCloudAPIKey == nil && !r.noKey, "--api-key-file")
 	if len(lacks) > 0 {
 		return fmt.Errorf("domain %s is not registered yet: %s is required", r.Name, strings.Join(lacks, ", "))
 	}
 	if stored != nil && differs(r.ImportAccount, stored.ImportAccount) && r.ImportPassword == nil {
 		return errors.New("--import-account names another account: --import-password-file is required")
 	}
-	if stored != nil && differs(r.JumpCloudURL, stored.JumpCloud.URL) && r.JumpCloudAPIKey == nil {
+	if stored != nil && differs(r.JumpCloudURL, stored.JumpCloud.URL) && r.JumpCloudAPIKey == nil && !r.noKey {
 		return errors.New("--jumpcloud-url names another address: --api-key-file is required")
 	}
 	for flag, given := range map[string]*string{"--import-account": r.ImportAccount, "--jumpcloud-url": r.JumpCloudURL} {
@@ -212,6 +214,7 @@ func (l *Local) Register(ctx context.Context, req RegisterRequest) (RegisterAnsw
 	if err != nil {
 		return RegisterAnswer{}, err
 	}
+	req.noKey = l.ServiceAccount
 	d, warnings, err := req.Merge(stored)
 	if err != nil {
 		return RegisterAnswer{}, err
@@ -225,10 +228,17 @@ func (l *Local) Register(ctx context.Context, req RegisterRequest) (RegisterAnsw
 	}
 	defer password.Wipe()
 	key, err := l.secret(d.Name, store.CredAPIKey, req.JumpCloudAPIKey)
+	if errors.Is(err, store.ErrNotFound) && l.ServiceAccount {
+		err = nil
+	}
 	if err != nil {
 		return RegisterAnswer{}, err
 	}
 	defer key.Wipe()
+	credentials := map[string]secret.Bytes{store.CredImportPassword: password}
+	if !key.IsEmpty() {
+		credentials[store.CredAPIKey] = key
+	}
 	peers, err := l.Connect(d, password, key)
 	if err != nil {
 		return RegisterAnswer{}, err
@@ -236,7 +246,7 @@ func (l *Local) Register(ctx context.Context, req RegisterRequest) (RegisterAnsw
 	defer peers.AD.Close()
 	d, checks, err := replicate.Register(ctx, l.Store, replicate.Registration{
 		Domain:      d,
-		Credentials: map[string]secret.Bytes{store.CredImportPassword: password, store.CredAPIKey: key},
+		Credentials: credentials,
 		// JumpCloud's may differ from the stored one: given explicitly, it wins.
 		ChangeUseCase: req.Confirmed && req.UseCase != nil,
 	}, peers, l.Now())

@@ -2,11 +2,14 @@ package admin
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/dirgate/dirgate/replicate/jumpcloud"
 	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/secret"
 	"github.com/dirgate/dirgate/testenv/adsim"
 )
 
@@ -115,6 +118,35 @@ func same(a, b store.Domain) bool {
 
 // TestRegisterAgain: what is not given stays, in the store and on both sides;
 // what concerns more people needs a confirmation, whoever asks.
+// TestRegisterServiceAccount: a domain needs no API key where JumpCloud is
+// asked as a service account, and none is stored.
+func TestRegisterServiceAccount(t *testing.T) {
+	w := newWorld(t)
+	withoutKey := func() RegisterRequest {
+		r := w.request()
+		r.JumpCloudAPIKey = nil
+		return r
+	}
+	if _, err := w.client.Register(t.Context(), withoutKey()); err == nil || !strings.Contains(err.Error(), "--api-key-file is required") {
+		t.Fatalf("without a service account: got %v", err)
+	}
+	w.local.ServiceAccount = true
+	w.identify = func(c *jumpcloud.Config) {
+		c.APIKey, c.ClientID, c.ClientSecret, c.TokenURL = secret.Bytes{}, w.cloud.ClientID(), w.cloud.ClientSecret(), w.cloud.TokenURL()
+	}
+	for range 2 {
+		if _, err := w.client.Register(t.Context(), withoutKey()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.local.Store.Credential(domainName, store.CredAPIKey, w.local.Opener); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("API key: got %v, want none stored", err)
+	}
+	if n := w.cloud.Counts()["POST /oauth2/token"]; n != 2 {
+		t.Errorf("%d tokens were asked for, want one by each client", n)
+	}
+}
+
 func TestRegisterAgain(t *testing.T) {
 	w := newWorld(t)
 	first := w.register()

@@ -78,8 +78,12 @@ type Admin struct {
 	Socket string
 }
 
-// JumpCloud bounds what is asked of JumpCloud's API.
+// JumpCloud is how JumpCloud's API is asked, and as whom.
 type JumpCloud struct {
+	ClientID         string // of a service account; empty: each domain's API key is used
+	ClientSecretFile string // its secret; empty without ClientID
+	TokenURL         string // where it gets tokens; empty: that of JumpCloud's US region
+
 	RequestsPerSecond float64
 	MaxInFlight       int
 }
@@ -150,13 +154,16 @@ func Parse(path string, data []byte) (*Config, error) {
 	}
 	cfg.Path = path
 	for _, k := range keys {
-		if k.path != nil && !filepath.IsAbs(*k.path(&cfg)) {
+		if k.path != nil && *k.path(&cfg) != "" && !filepath.IsAbs(*k.path(&cfg)) {
 			*k.path(&cfg) = filepath.Join(filepath.Dir(path), *k.path(&cfg))
 		}
 	}
 	// Checked once the path is absolute, because only then its length is known.
 	if err := checkSocketPath(cfg.Admin.Socket); err != nil {
 		return nil, &Error{File: path, Line: lineOf(data, "admin.socket"), Key: "admin.socket", Problem: err.Error()}
+	}
+	if err := checkServiceAccount(cfg.JumpCloud); err != nil {
+		return nil, &Error{File: path, Line: lineOf(data, "jumpcloud.client_id"), Key: "jumpcloud.client_id", Problem: err.Error()}
 	}
 	return &cfg, nil
 }

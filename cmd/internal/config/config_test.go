@@ -22,7 +22,7 @@ func custom() Config {
 			LDAP: "127.0.0.1:1389", AllowPlaintextBind: true, SASL: "relay", MaxConnectionsPerIP: 3, ProxyTrusted: "10.0.0.0/8,192.0.2.1/32,fd00::/8"},
 		Metrics:   Metrics{Listen: "127.0.0.1:0"},
 		Admin:     Admin{Socket: "/srv/admin.sock"},
-		JumpCloud: JumpCloud{RequestsPerSecond: 2.5, MaxInFlight: 1},
+		JumpCloud: JumpCloud{ClientID: "client", ClientSecretFile: "/srv/keys/jc.secret", TokenURL: "https://token.example.test/oauth2/token", RequestsPerSecond: 2.5, MaxInFlight: 1},
 		Replicate: Replicate{Workers: 9},
 		Log:       Log{Level: "debug", Format: "json"},
 	}
@@ -45,6 +45,9 @@ metrics:
 admin:
   socket: /srv/admin.sock
 jumpcloud:
+  client_id: client
+  client_secret_file: /srv/keys/jc.secret
+  token_url: https://token.example.test/oauth2/token
   requests_per_second: 2.5
   max_in_flight: 1
 replicate:
@@ -112,6 +115,10 @@ func TestParseErrors(t *testing.T) {
 		{"key of a later version", "audit_file: /var/log/x\n", 1, "audit_file", []string{"unknown key"}},
 		{"subkey that is unknown", "gateway:\n  ldapi: /x\n", 2, "gateway.ldapi", []string{"unknown key"}},
 		{"SASL by halves", "gateway:\n  sasl: true\n", 2, "gateway.sasl", []string{`"true" is not one of its values`, "want refuse or relay"}},
+		{"account without a secret", "jumpcloud:\n  client_id: a\n", 2, "jumpcloud.client_id", []string{"needs jumpcloud.client_secret_file"}},
+		{"secret without an account", "jumpcloud:\n  client_secret_file: a\n", 0, "jumpcloud.client_id", []string{"is missing"}},
+		{"account with a space", "jumpcloud:\n  client_id: a b\n", 2, "jumpcloud.client_id", []string{"has a space"}},
+		{"tokens in clear", "jumpcloud:\n  token_url: http://a/\n", 2, "jumpcloud.token_url", []string{"is not an https URL"}},
 		{"nothing like it", "zzzzzzzzzzzz: 1\n", 1, "zzzzzzzzzzzz", []string{"unknown key"}},
 		{"twice", "data_dir: /a\ndata_dir: /b\n", 2, "", []string{"not valid YAML", "data_dir", "already defined"}},
 

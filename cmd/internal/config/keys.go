@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,6 +85,24 @@ var keys = []key{
 	filePath("admin.socket", "Unix socket by which the command line reaches the daemon.",
 		func(c *Config) *string { return &c.Admin.Socket }),
 
+	text("jumpcloud.client_id", "Client id of a JumpCloud service account. It is used for all registered domains\ninstead of their API keys; empty: the keys are used.",
+		`text without spaces, or ""`, func(c *Config) *string { return &c.JumpCloud.ClientID },
+		func(s string) error {
+			if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+				return errors.New("has a space or a character that no id has")
+			}
+			return nil
+		}),
+	optionalPath("jumpcloud.client_secret_file", "File with the service account's secret; mode 0600. A new secret is used after\na restart, or when a registration changes.",
+		func(c *Config) *string { return &c.JumpCloud.ClientSecretFile }),
+	text("jumpcloud.token_url", "Where the service account gets its tokens; empty: JumpCloud's US region.",
+		`an https URL, or ""`, func(c *Config) *string { return &c.JumpCloud.TokenURL },
+		func(s string) error {
+			if u, err := url.Parse(s); s != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil) {
+				return errors.New("is not an https URL")
+			}
+			return nil
+		}),
 	number("jumpcloud.requests_per_second", "Requests to JumpCloud's API per second, per registered domain.",
 		func(c *Config) *float64 { return &c.JumpCloud.RequestsPerSecond }, 0.1, 1000),
 	integer("jumpcloud.max_in_flight", "Requests to JumpCloud's API at a time, per registered domain.",
@@ -119,6 +138,12 @@ func filePath(name, doc string, field func(*Config) *string) key {
 		}
 		return nil
 	})
+	k.path = field
+	return k
+}
+
+func optionalPath(name, doc string, field func(*Config) *string) key {
+	k := text(name, doc, `the path of a file, or ""`, field, func(string) error { return nil })
 	k.path = field
 	return k
 }
@@ -244,6 +269,16 @@ func assign[T int | float64 | Size | Duration](field *T, v, low, high T) error {
 		return errors.New("is out of bounds")
 	}
 	*field = v
+	return nil
+}
+
+func checkServiceAccount(c JumpCloud) error {
+	switch {
+	case c.ClientID != "" && c.ClientSecretFile == "":
+		return errors.New("needs jumpcloud.client_secret_file beside it")
+	case c.ClientID == "" && (c.ClientSecretFile != "" || c.TokenURL != ""):
+		return errors.New("is missing: jumpcloud.client_secret_file and jumpcloud.token_url are for a service account")
+	}
 	return nil
 }
 
