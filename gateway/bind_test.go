@@ -29,11 +29,7 @@ func TestG2_RefusedBinds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			binds := make(chan int32, 10)
 			r, dc := newRig(t, func(p *peer) {
-				for {
-					msg, err := p.read()
-					if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-						return
-					}
+				for msg := range p.requests() {
 					if msg.Op == ldapwire.OpBindRequest {
 						binds <- msg.ID
 					}
@@ -64,11 +60,7 @@ func TestG2_RefusedBinds(t *testing.T) {
 func TestG2_FailedBindLeavesAnonymous(t *testing.T) {
 	r, dc := newRig(t, func(p *peer) {
 		bound := false
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			code := ldapwire.ResultSuccess
 			switch {
 			case msg.Op == ldapwire.OpBindRequest && msg.ID == 2:
@@ -101,11 +93,7 @@ func TestG2_FailedBindLeavesAnonymous(t *testing.T) {
 func TestG2_BindRunsAlone(t *testing.T) {
 	seen, release := make(chan ldapwire.Op, 10), make(chan struct{}, 2)
 	r, _ := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			seen <- msg.Op
 			if msg.Op != ldapwire.OpDelRequest {
 				select {
@@ -138,11 +126,7 @@ func TestG2_BindRunsAlone(t *testing.T) {
 // and must not keep a bind waiting for ever.
 func TestG2_BindDropsEndlessSearch(t *testing.T) {
 	r, dc := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			if msg.Op != ldapwire.OpSearchRequest {
 				p.send(plainAnswer(msg))
 			}
@@ -159,11 +143,7 @@ func TestG2_BindDropsEndlessSearch(t *testing.T) {
 
 func TestG2_AbandonedRequestIsNotWaitedFor(t *testing.T) {
 	r, _ := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			if msg.Op != ldapwire.OpSearchRequest {
 				p.send(plainAnswer(msg))
 			}

@@ -34,11 +34,7 @@ func newTeachingDC(age time.Duration) *teachingDC {
 }
 
 func (dc *teachingDC) serve(p *peer) {
-	for {
-		msg, err := p.read()
-		if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-			return
-		}
+	for msg := range p.requests() {
 		if msg.Op != ldapwire.OpSearchRequest {
 			p.send(plainAnswer(msg))
 			continue
@@ -317,11 +313,7 @@ func TestG6_RequestsBeforeLessons(t *testing.T) {
 	dc, taught := newTeachingDC(2*time.Hour), newTaught()
 	order := make(chan string, 16)
 	r, _ := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			if msg.Op == ldapwire.OpSearchRequest {
 				req, _ := ldapwire.ParseSearchRequest(msg.Body)
 				order <- string(req.BaseDN)

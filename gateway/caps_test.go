@@ -152,11 +152,7 @@ func TestG8_BindCaps(t *testing.T) {
 // reach the client, and cannot stand for the answer to what it asks next.
 func TestG8_UnaskedAnswers(t *testing.T) {
 	r, _ := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			var more []byte
 			for _, id := range []int32{msg.ID, msg.ID + 1, 77, ldapwire.MaxMessageID} {
 				more = ldapwire.AppendSearchEntry(more, id, victimDN, nil)

@@ -31,11 +31,7 @@ type directory struct {
 }
 
 func (d *directory) serve(p *peer) {
-	for {
-		msg, err := p.read()
-		if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-			return
-		}
+	for msg := range p.requests() {
 		switch msg.Op {
 		case ldapwire.OpSearchRequest:
 			p.send(d.search(msg))

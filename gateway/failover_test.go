@@ -47,11 +47,7 @@ func (n *node) serve(p *peer) {
 		case <-over:
 		}
 	}()
-	for {
-		msg, err := p.read()
-		if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-			return
-		}
+	for msg := range p.requests() {
 		n.mu.Lock()
 		n.asked = append(n.asked, msg)
 		n.mu.Unlock()

@@ -66,11 +66,7 @@ func TestG9_BreaksWhileMoving(t *testing.T) {
 	var binds, compares atomic.Int32
 	const requests = 8
 	dcs.scriptedDC = newScriptedDC(t, ca, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			if msg.Op == ldapwire.OpCompareRequest {
 				if compares.Add(1) == requests {
 					return

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"runtime"
@@ -118,6 +119,18 @@ func (p *peer) read() (ldapwire.Message, error) {
 	return ldapwire.ParseMessage(bytes.Clone(msg.Raw))
 }
 
+// requests are those of a client, until it unbinds or ends.
+func (p *peer) requests() iter.Seq[ldapwire.Message] {
+	return func(yield func(ldapwire.Message) bool) {
+		for {
+			msg, err := p.read()
+			if err != nil || msg.Op == ldapwire.OpUnbindRequest || !yield(msg) {
+				return
+			}
+		}
+	}
+}
+
 // want reads the next message, which must come.
 func (p *peer) want(op ldapwire.Op) ldapwire.Message {
 	p.tb.Helper()
@@ -180,11 +193,7 @@ func (p *peer) bind(id int32) {
 
 // answerAll is a DC that says success to everything, and finds one account.
 func answerAll(p *peer) {
-	for {
-		msg, err := p.read()
-		if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-			return
-		}
+	for msg := range p.requests() {
 		p.send(plainAnswer(msg))
 	}
 }

@@ -23,11 +23,7 @@ func newGuardedDC(password string) *guardedDC {
 }
 
 func (dc *guardedDC) serve(p *peer) {
-	for {
-		msg, err := p.read()
-		if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-			return
-		}
+	for msg := range p.requests() {
 		p.send(dc.answer(msg))
 	}
 }
@@ -209,11 +205,7 @@ func TestG7_WrongOldPassword(t *testing.T) {
 	dc := newGuardedDC("Secret-1")
 	var changes atomic.Int32
 	r, _ := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			frame := dc.answer(msg)
 			if old, ok := oldPassword(msg.Raw); ok {
 				changes.Add(1)
@@ -263,11 +255,7 @@ func TestG7_UnknownIdentity(t *testing.T) {
 	asked := make(chan struct{}, 100)
 	dc := newGuardedDC("Secret-1")
 	r, _ := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			if msg.Op == ldapwire.OpSearchRequest {
 				asked <- struct{}{}
 				p.send(ldapwire.AppendSearchDone(nil, msg.ID, ldapwire.ResultOperationsError, "", ""))
@@ -294,11 +282,7 @@ func TestG7_UnknownIdentity(t *testing.T) {
 func TestG7_WaitEnds(t *testing.T) {
 	started, release := make(chan struct{}, 2), make(chan struct{})
 	r, _ := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			started <- struct{}{}
 			<-release
 			p.send(plainAnswer(msg))
@@ -323,11 +307,7 @@ func TestG7_NotCapturedChange(t *testing.T) {
 	var changes atomic.Int32
 	ca := certstest.New(t)
 	dc := newScriptedDC(t, ca, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			frame := plainAnswer(msg)
 			if msg.Op == ldapwire.OpModifyRequest {
 				changes.Add(1)

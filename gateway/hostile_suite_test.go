@@ -78,11 +78,7 @@ func attackSearch(id int32) []byte {
 // honestUntilAsked serves as answerAll does, up to attackDN.
 func honestUntilAsked(turn func(*peer, ldapwire.Message)) func(*peer) {
 	return func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			switch {
 			case !bytes.Contains(msg.Body, []byte(attackDN)):
 				p.send(plainAnswer(msg))
@@ -383,11 +379,7 @@ func TestG8_HalfAnswerToAChange(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r, _ := newRig(t, func(p *peer) {
-				for {
-					msg, err := p.read()
-					if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-						return
-					}
+				for msg := range p.requests() {
 					if msg.Op == ldapwire.OpModifyRequest {
 						p.send(tt.answer(msg))
 						return

@@ -20,11 +20,7 @@ const victimDN = "CN=victim,OU=People,DC=corp,DC=example,DC=test"
 // change must be recorded for the client and nobody else.
 func TestG4_AbandonedSearchIsNotTheTarget(t *testing.T) {
 	r, _ := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			if msg.Op == ldapwire.OpSearchRequest {
 				if s, err := ldapwire.ParseSearchRequest(msg.Body); err == nil && string(s.BaseDN) == victimDN {
 					f := ldapwire.AppendSearchEntry(nil, msg.ID, victimDN, []ldapwire.AttributeValues{{Type: "objectGUID", Values: [][]byte{victimGUID[:]}}})
@@ -55,11 +51,7 @@ func TestG4_AbandonedSearchIsNotTheTarget(t *testing.T) {
 func TestG4_LateAnswerIsNotTheOutcome(t *testing.T) {
 	r, _ := newRig(t, func(p *peer) {
 		var late []byte
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			if msg.Op != ldapwire.OpModifyRequest {
 				p.send(plainAnswer(msg))
 				continue
@@ -96,11 +88,7 @@ func TestG4_LateAnswerIsNotTheOutcome(t *testing.T) {
 // and what can no longer be told apart is refused.
 func TestG8_AbandonFlood(t *testing.T) {
 	r, _ := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			if msg.Op != ldapwire.OpSearchRequest {
 				p.send(plainAnswer(msg))
 			}
@@ -167,11 +155,7 @@ func TestG4_TargetNotRead(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r, _ := newRig(t, func(p *peer) {
-				for {
-					msg, err := p.read()
-					if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-						return
-					}
+				for msg := range p.requests() {
 					switch msg.Op {
 					case ldapwire.OpModifyRequest:
 						t.Error("the change reached the DC")
@@ -203,11 +187,7 @@ func TestG5_TargetIsReadWithinTheTurn(t *testing.T) {
 	}
 	working, release, reads := make(chan struct{}, 2), make(chan struct{}), make(chan struct{}, 10)
 	r, _ := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			switch msg.Op {
 			case ldapwire.OpModifyRequest:
 				working <- struct{}{}

@@ -30,11 +30,7 @@ func TestG2_BoundAccount(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dc := newGuardedDC("Secret-1")
 			r, _ := newRig(t, func(p *peer) {
-				for {
-					msg, err := p.read()
-					if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-						return
-					}
+				for msg := range p.requests() {
 					frame := dc.answer(msg)
 					if tt.replace[0] != "" {
 						frame = bytes.ReplaceAll(frame, []byte(tt.replace[0]), []byte(tt.replace[1]))

@@ -35,11 +35,7 @@ func TestG5_IntentBeforeDCOutcomeBeforeClient(t *testing.T) {
 	request := changePassword(t, 2, "Old-1", "Neu-2-Pässwörd😀")
 
 	r, _ := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			if msg.Op == ldapwire.OpModifyRequest {
 				if !bytes.Equal(msg.Raw, request) {
 					t.Errorf("the DC got %x, want %x", msg.Raw, request)
@@ -140,11 +136,7 @@ func TestG4_Forms(t *testing.T) {
 
 // refuseModify is a DC that refuses password changes in AD's words.
 func refuseModify(p *peer) {
-	for {
-		msg, err := p.read()
-		if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-			return
-		}
+	for msg := range p.requests() {
 		if msg.Op == ldapwire.OpModifyRequest {
 			p.send(ldapwire.AppendResult(nil, msg.ID, ldapwire.OpModifyResponse, ldapwire.ResultConstraintViolation, "", "0000052D: AtrErr: DSID-03191083"))
 			continue
@@ -172,11 +164,7 @@ func TestG5_Refused(t *testing.T) {
 
 func TestG5_NotRecordedIsNotSent(t *testing.T) {
 	r, _ := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			if msg.Op == ldapwire.OpModifyRequest {
 				t.Error("the change reached the DC")
 			}
@@ -225,11 +213,7 @@ func TestG4_VanishedClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, release := make(chan struct{}), make(chan struct{})
 			r, _ := newRig(t, func(p *peer) {
-				for {
-					msg, err := p.read()
-					if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-						return
-					}
+				for msg := range p.requests() {
 					if msg.Op == ldapwire.OpModifyRequest {
 						close(got)
 						<-release
@@ -256,11 +240,7 @@ func TestG4_VanishedClient(t *testing.T) {
 func TestG5_HardStop(t *testing.T) {
 	got := make(chan struct{})
 	r, _ := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			if msg.Op == ldapwire.OpModifyRequest {
 				close(got)
 				continue
@@ -303,11 +283,7 @@ func TestG4_NotCaptured(t *testing.T) {
 	})
 	t.Run("unreadable target is recorded by its DN", func(t *testing.T) {
 		r, _ := newRig(t, func(p *peer) {
-			for {
-				msg, err := p.read()
-				if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-					return
-				}
+			for msg := range p.requests() {
 				if msg.Op == ldapwire.OpSearchRequest {
 					p.send(ldapwire.AppendSearchDone(nil, msg.ID, ldapwire.ResultNoSuchObject, "", ""))
 					continue
@@ -331,11 +307,7 @@ func TestG5_OneChangeOfAnAccountAtATime(t *testing.T) {
 	working := make(chan struct{}, 2)
 	release := make(chan struct{})
 	r, _ := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			if msg.Op == ldapwire.OpModifyRequest {
 				working <- struct{}{}
 				<-release

@@ -15,11 +15,7 @@ import (
 func identities(t *testing.T) func(*peer) {
 	return func(p *peer) {
 		who := ""
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			switch msg.Op {
 			case ldapwire.OpBindRequest:
 				req, err := ldapwire.ParseBindRequest(msg.Body)
@@ -118,11 +114,7 @@ func TestG2_NotPooled(t *testing.T) {
 	}
 	t.Run("when the DC does not become anonymous", func(t *testing.T) {
 		r, _ := newRig(t, func(p *peer) {
-			for {
-				msg, err := p.read()
-				if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-					return
-				}
+			for msg := range p.requests() {
 				code := ldapwire.ResultSuccess
 				if msg.ID == ldapwire.MaxMessageID {
 					code = ldapwire.ResultInappropriateAuthentication
@@ -338,11 +330,7 @@ func TestG9_PoolAvoidsFailedControllers(t *testing.T) {
 func TestG9_UnansweredBindEmptiesThePool(t *testing.T) {
 	var hang atomic.Bool
 	r, dc := newRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			if !hang.Load() {
 				p.send(plainAnswer(msg))
 			}

@@ -81,11 +81,7 @@ func TestG4_RootDSE(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r, _ := newRig(t, func(p *peer) {
-				for {
-					msg, err := p.read()
-					if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-						return
-					}
+				for msg := range p.requests() {
 					p.send(ldapwire.AppendSearchEntry(nil, msg.ID, "", tt.has), ldapwire.AppendSearchDone(nil, msg.ID, 0, "", ""))
 				}
 			}, func(c *Config) { c.NoPasswordTranslation = tt.off })

@@ -109,11 +109,7 @@ type namedDC struct {
 }
 
 func (n *namedDC) serve(p *peer) {
-	for {
-		msg, err := p.read()
-		if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-			return
-		}
+	for msg := range p.requests() {
 		switch msg.Op {
 		case ldapwire.OpBindRequest:
 			req, err := ldapwire.ParseBindRequest(msg.Body)

@@ -26,11 +26,7 @@ func newSASLDC() *saslDC {
 }
 
 func (d *saslDC) serve(p *peer) {
-	for {
-		msg, err := p.read()
-		if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-			return
-		}
+	for msg := range p.requests() {
 		if msg.Op != ldapwire.OpBindRequest {
 			d.asked <- msg.Raw
 			p.send(plainAnswer(msg))
@@ -288,11 +284,7 @@ func TestG9_SASLUnanswered(t *testing.T) {
 func TestG1_RootDSEOffersWhatIsRelayed(t *testing.T) {
 	var has atomic.Pointer[ldapwire.AttributeValues]
 	r, _, clear := plainRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			p.send(ldapwire.AppendSearchEntry(nil, msg.ID, "", []ldapwire.AttributeValues{attrOf("dnsHostName", "dc1"), *has.Load()}),
 				ldapwire.AppendSearchDone(nil, msg.ID, 0, "", ""))
 		}

@@ -68,11 +68,7 @@ func (r *rig) upgrade(p *peer, id int32) *peer {
 type countingDC struct{ binds, others atomic.Int32 }
 
 func (c *countingDC) serve(p *peer) {
-	for {
-		msg, err := p.read()
-		if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-			return
-		}
+	for msg := range p.requests() {
 		switch {
 		case msg.Op == ldapwire.OpBindRequest:
 			if req, err := ldapwire.ParseBindRequest(msg.Body); err != nil || !req.PasswordEmpty() {
@@ -176,11 +172,7 @@ func isReset(err error) bool {
 func TestG2_StartTLSWhileOutstanding(t *testing.T) {
 	arrived, answer := make(chan struct{}), make(chan struct{})
 	r, _, addr := plainRig(t, func(p *peer) {
-		for {
-			msg, err := p.read()
-			if err != nil || msg.Op == ldapwire.OpUnbindRequest {
-				return
-			}
+		for msg := range p.requests() {
 			if msg.ID == 5 {
 				arrived <- struct{}{}
 				<-answer
