@@ -183,7 +183,7 @@ func (s *Store) rebuild(r *Report) error {
 	writes := s.db.NewWriteBatch()
 	defer writes.Cancel()
 	err := s.db.View(func(txn *badger.Txn) error {
-		if err := wipe(txn, writes, prefixCursor); err != nil || !derived {
+		if err := errors.Join(wipe(txn, writes, prefixCursor), wipe(txn, writes, prefixMirror)); err != nil || !derived {
 			return err
 		}
 		return s.rederive(txn, writes)
@@ -312,6 +312,9 @@ func (b *batch) holdOne(seq identity.Seq) (bool, error) {
 	e, err := getEntry(b.txn, seq)
 	if err != nil {
 		return false, err
+	}
+	if e.Kind.IsState() {
+		return false, nil // nothing in it is old: both sides are read when it is applied
 	}
 	_, err = getBytes(b.txn, keySeq(prefixSecret, seq))
 	switch {

@@ -281,7 +281,7 @@ func (b *batch) move(from identity.Status, e identity.Entry) {
 	if isOpen(e.Status) {
 		b.set(keyOpen(e.Status, e.Seq), encodeOpen(e))
 	}
-	if hasSecret(from) && !hasSecret(e.Status) {
+	if hasSecret(from) && !hasSecret(e.Status) && !e.Kind.IsState() {
 		b.delete(keySeq(prefixSecret, e.Seq))
 	}
 	b.moves = append(b.moves, move{from: from, to: e.Status, direction: e.Direction, item: openItem{seq: e.Seq, at: e.At}})

@@ -44,11 +44,20 @@ func (b *batch) intend(change identity.Change, password secret.Bytes) (identity.
 	}
 	b.store.sealed.Store(true)
 	digest := sha256.Sum256(sealed)
-	e, err := b.record(identity.Entry{}, Record{Type: RecordIntent, Intent: &change, Sealed: digest[:]})
+	e, err := b.begin(change, digest[:])
 	if err != nil {
 		return identity.Entry{}, err
 	}
 	b.set(keySeq(prefixSecret, e.Seq), sealed)
+	return e, nil
+}
+
+// begin stages the intent of a change.
+func (b *batch) begin(change identity.Change, sealed []byte) (identity.Entry, error) {
+	e, err := b.record(identity.Entry{}, Record{Type: RecordIntent, Intent: &change, Sealed: sealed})
+	if err != nil {
+		return identity.Entry{}, err
+	}
 	b.set(keyAccount(accountKey(e.Account.GUID, e.Account.DN), e.Seq), nil)
 	return e, nil
 }
@@ -124,7 +133,8 @@ func (s *Store) SettleAccount(ctx context.Context, seq identity.Seq, account ide
 }
 
 // accept makes a change pending and keeps the rule that of each account and
-// direction only the newest accepted password is pending or dead.
+// direction only the newest accepted password, and only the newest accepted
+// change of state, is pending, dead or held.
 func (b *batch) accept(e identity.Entry, r Record) error {
 	change := e.Change
 	if r.Account != nil {

@@ -1,5 +1,5 @@
 // Package store keeps what dirgate must not forget: the change log, sealed
-// passwords, links between accounts, cursors and domain registrations, in one
+// passwords, links between accounts, the mirror of the directory, cursors and domain registrations, in one
 // Badger database.
 //
 // # The change log
@@ -22,6 +22,16 @@
 // touching the log and none opens in the place of another. They are deleted
 // in the transaction that ends their use: applied, refused, superseded or
 // discarded.
+//
+// # The import
+//
+// A change of state, [identity.UserChange] or [identity.GroupChange], says that
+// an AD object is not what it was, and no more. [Store.AppendImport] records
+// it, pending at once, together with the mirror of the directory and the
+// reader's cursor that it comes from. Of each account the newest accepted
+// password and the newest change of state are kept open, and neither ends the
+// other. A change of state can be held until a person approves it
+// ([Store.Hold]); it blocks nobody.
 //
 // # A log that cannot lie
 //

@@ -16,16 +16,21 @@ import (
 //	log/ seq8                        frame with a Record: append-only, gapless, authenticated (chain.go)
 //	state/ seq8                      identity.Entry of the change that the intent seq began
 //	secret/ seq8                     sealed password of that change; deleted when it has no more use
-//	open/ status1 seq8               direction1, time8: changes that are unsettled, pending or dead
+//	open/ status1 seq8               direction1, time8: changes that are unsettled, pending, dead or held
 //	account/ account17 seq8          nothing: the changes of an account, oldest first
 //	newest/ direction1 account17 domain   seq8 of the newest accepted password change
+//	newest/ direction1 account17 domain 00 73   seq8 of the newest change of state
 //	link/ domain 00 guid16           identity.Link
 //	linkid/ jumpcloudID              domain 00 guid16 of the link of that JumpCloud user
 //	cursor/ name                     the caller's bytes
+//	mirror/ domain 00 u guid16       identity.User: an account as AD was last seen to have it
+//	mirror/ domain 00 g guid16       identity.Group, likewise
+//	grouplink/ domain 00 guid16      identity.GroupLink
+//	grouplinkid/ groupID             domain 00 guid16 of the link of that JumpCloud group
 //	domain/ domain                   Domain
 //	credential/ domain 00 name       sealed credential
 //
-// status1 is u, p or d; direction1 is i or s. account17 is 01 and the
+// status1 is u, p, d or h; direction1 is i or s. account17 is 01 and the
 // objectGUID, or, when that is not known, 02 and the first 16 bytes of the
 // SHA-256 of the DN as plainDN writes it. Domains are DNS names in lower case.
 //
@@ -49,6 +54,10 @@ const (
 	prefixCursor     = "cursor/"
 	prefixDomain     = "domain/"
 	prefixCredential = "credential/"
+
+	prefixMirror      = "mirror/"
+	prefixGroupLink   = "grouplink/"
+	prefixGroupLinkID = "grouplinkid/"
 )
 
 const seqSize = 8
@@ -74,13 +83,15 @@ func statusOfOpen(key []byte) identity.Status {
 		return identity.StatusUnsettled
 	case 'p':
 		return identity.StatusPending
+	case 'h':
+		return identity.StatusHeld
 	}
 	return identity.StatusDead
 }
 
 // isOpen reports whether a change of that status is kept under prefixOpen.
 func isOpen(s identity.Status) bool {
-	return s == identity.StatusUnsettled || s == identity.StatusPending || s == identity.StatusDead
+	return hasSecret(s) || s == identity.StatusHeld
 }
 
 func directionByte(d identity.Direction) byte {
@@ -140,7 +151,11 @@ func keyAccount(account []byte, seq identity.Seq) []byte {
 func keyNewest(c identity.Change) []byte {
 	key := append([]byte(prefixNewest), directionByte(c.Direction))
 	key = append(key, accountKey(c.Account.GUID, c.Account.DN)...)
-	return append(key, c.Account.Domain...)
+	key = append(key, c.Account.Domain...)
+	if c.Kind.IsState() {
+		key = append(key, 0, 's')
+	}
+	return key
 }
 
 func linkName(domain string, guid identity.GUID) []byte {

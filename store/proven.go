@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	// ErrOpenChange: the account has a change that is unsettled, pending or
+	// ErrOpenChange: the account has a password change that is unsettled, pending or
 	// dead, and what a bind proved may be older than that.
 	ErrOpenChange = errors.New("another change of the account is not done")
 	// ErrInSync: the other side has the password of that pwdLastSet, or a newer
@@ -91,7 +91,7 @@ func refuseProven(txn *badger.Txn, c identity.Change) error {
 		if err != nil {
 			return false, err
 		}
-		if isOpen(e.Status) {
+		if isOpen(e.Status) && !e.Kind.IsState() {
 			return false, fmt.Errorf("change %d is %s: %w", seq, e.Status, ErrOpenChange)
 		}
 		return true, nil

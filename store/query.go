@@ -35,7 +35,8 @@ func (s *Store) Entry(seq identity.Seq) (e identity.Entry, err error) {
 
 // Pending returns pending changes in the order of their numbers, those after
 // a number only; fewer than limit (at most 1000) means that there are no
-// more. An account has at most one pending password of a direction.
+// more. An account has at most one pending password of a direction, and one
+// pending change of state.
 func (s *Store) Pending(d identity.Direction, limit int, after identity.Seq) ([]identity.Entry, error) {
 	return s.openEntries(listKey{identity.StatusPending, d}, pageSize(limit), after)
 }

@@ -27,6 +27,8 @@ const (
 	RecordRetried    RecordType = "retried"    // a person wants another attempt
 	RecordDiscarded  RecordType = "discarded"  // it will not be applied
 	RecordSuperseded RecordType = "superseded" // a newer accepted change made it pointless
+	RecordHeld       RecordType = "held"       // a safety threshold holds it back
+	RecordApproved   RecordType = "approved"   // a person lets it pass all the same
 
 	// RecordLost stands for records that were damaged or missing, and tells
 	// who accepted that. It is about no change.
@@ -50,7 +52,8 @@ type Record struct {
 	Reason   string            `json:"reason,omitempty"`   // a peer's or a person's words; never a secret
 	Evidence string            `json:"evidence,omitempty"` // of an attempt only
 	NextTry  time.Time         `json:"nextTry,omitzero"`
-	By       identity.Seq      `json:"by,omitempty"` // of a supersession: the newer change
+	By       identity.Seq      `json:"by,omitempty"`    // of a supersession: the newer change
+	Class    string            `json:"class,omitempty"` // of a holding: what the guard counts
 	// From is the first of the records that a lost record stands for, the
 	// last is its own number; zero when it stands for none but itself.
 	From identity.Seq `json:"from,omitempty"`

@@ -61,6 +61,16 @@ func (f *fixture) randomStep(t *testing.T, r *rand.Rand) {
 		func() error { return f.MarkDead(ctx, seq, "short") },
 		func() error { return f.Retry(ctx, seq) },
 		func() error { return f.Discard(ctx, seq, "no") },
+		func() error {
+			return f.AppendImport(ctx, "corp.example", ImportBatch{CursorName: "ad", Changes: []identity.Change{stateChange(byte(r.IntN(4) + 1))}})
+		},
+		func() error {
+			held := HeldChange{stateChange(byte(r.IntN(4) + 1)), "removals", "too many"}
+			return f.AppendImport(ctx, "corp.example", ImportBatch{CursorName: "ad", Held: []HeldChange{held}})
+		},
+		func() error { return f.Hold(ctx, seq, "removals", "too many") },
+		func() error { return f.Approve(ctx, seq, "admin") },
+		func() error { return f.Reject(ctx, seq, "no") },
 	}
 	if err := steps[r.IntN(len(steps))](); err != nil && !errors.Is(err, ErrState) && !errors.Is(err, ErrNotFound) {
 		t.Fatal(err)
@@ -73,7 +83,7 @@ func (f *fixture) check(t *testing.T) (states []string) {
 	t.Helper()
 	replayed := f.replay(t)
 	open := make(map[listKey]int)
-	pending := make(map[identity.GUID]int)
+	pending := make(map[string]int)
 	ok(t, f.view(func(txn *badger.Txn) error {
 		return scan(txn, []byte(prefixState), nil, false, func(item *badger.Item) (bool, error) {
 			e, err := getEntry(txn, seqOf(item.Key()))
@@ -84,7 +94,7 @@ func (f *fixture) check(t *testing.T) (states []string) {
 			}
 			states = append(states, got)
 			delete(replayed, e.Seq)
-			if _, err := getBytes(txn, keySeq(prefixSecret, e.Seq)); (err == nil) != isOpen(e.Status) {
+			if _, err := getBytes(txn, keySeq(prefixSecret, e.Seq)); (err == nil) != (hasSecret(e.Status) && !e.Kind.IsState()) {
 				t.Errorf("secret of change %d, which is %s: %v", e.Seq, e.Status, err)
 			}
 			if isOpen(e.Status) {
@@ -93,8 +103,8 @@ func (f *fixture) check(t *testing.T) (states []string) {
 					t.Errorf("index of change %d, which is %s: %v", e.Seq, e.Status, err)
 				}
 			}
-			if e.Status == identity.StatusPending || e.Status == identity.StatusDead {
-				pending[e.Account.GUID]++
+			if e.Status != identity.StatusUnsettled && isOpen(e.Status) {
+				pending[string(keyNewest(e.Change))]++
 			}
 			return true, nil
 		})
@@ -104,7 +114,7 @@ func (f *fixture) check(t *testing.T) (states []string) {
 	}
 	for account, n := range pending {
 		if n > 1 {
-			t.Errorf("P2: account %v has %d passwords that are pending or dead", account, n)
+			t.Errorf("P2: account %q has %d changes of one class that are pending, dead or held", account, n)
 		}
 	}
 	f.checkLists(t, open)
@@ -117,6 +127,7 @@ func (f *fixture) checkLists(t *testing.T, open map[listKey]int) {
 	ok(t, err)
 	for status, counts := range map[identity.Status]map[identity.Direction]int{
 		identity.StatusUnsettled: stats.Unsettled, identity.StatusPending: stats.Pending, identity.StatusDead: stats.Dead,
+		identity.StatusHeld: stats.Held,
 	} {
 		if got, want := counts[identity.Import], open[listKey{status, identity.Import}]; got != want {
 			t.Errorf("%d %s in memory, %d on disk", got, status, want)

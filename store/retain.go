@@ -16,7 +16,8 @@ const pruneStep = 200
 
 // Prune removes the records from before a time, and what is known of changes
 // that ended before it, and returns how many records it removed. Dead letters
-// that have waited since before it are discarded, with their passwords; a
+// and held changes that have waited since before it are discarded, with their
+// passwords; a
 // change that is pending or unsettled stays, and so does every record after
 // its intent, however old.
 //
@@ -42,29 +43,38 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (removed int64, err
 	}
 }
 
-// discardOld ends the dead letters that nobody retried for so long.
+// discardOld ends the dead letters that nobody retried, and the held changes
+// that nobody approved, for so long.
 func (s *Store) discardOld(ctx context.Context, before time.Time) error {
 	for _, d := range []identity.Direction{identity.Import, identity.Sync} {
-		for after := identity.Seq(0); ; {
-			entries, err := s.openEntries(listKey{identity.StatusDead, d}, 100, after)
-			if err != nil {
-				return err
-			}
-			for _, e := range entries {
-				after = e.Seq
-				if !e.Since.Before(before) {
-					continue
-				}
-				if err := s.Discard(ctx, e.Seq, "nobody retried it since "+e.Since.Format(time.DateOnly)); err != nil && !errors.Is(err, ErrState) {
-					return err
-				}
-			}
-			if len(entries) < 100 {
-				break
-			}
+		err := errors.Join(s.discardAll(ctx, listKey{identity.StatusDead, d}, before, "nobody retried it since "),
+			s.discardAll(ctx, listKey{identity.StatusHeld, d}, before, "nobody approved it since "))
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (s *Store) discardAll(ctx context.Context, list listKey, before time.Time, why string) error {
+	for after := identity.Seq(0); ; {
+		entries, err := s.openEntries(list, 100, after)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			after = e.Seq
+			if !e.Since.Before(before) {
+				continue
+			}
+			if err := s.Discard(ctx, e.Seq, why+e.Since.Format(time.DateOnly)); err != nil && !errors.Is(err, ErrState) {
+				return err
+			}
+		}
+		if len(entries) < 100 {
+			return nil
+		}
+	}
 }
 
 // prune stages the removal of the oldest records.

@@ -22,9 +22,11 @@ var errSame = errors.New("no change")
 //	   |                dead  v  |
 //	   |                      dead
 //	   | discarded            |
-//	   +--------------------> discarded (from pending and dead too)
+//	   +--------------------> discarded (from pending, dead and held too)
 //
-// Pending and dead changes become superseded by a newer accepted one. What
+// A pending change of state can be held, and is pending again when it was
+// approved. Pending, dead and held changes become superseded by a newer
+// accepted one of the same class: passwords by passwords, states by states. What
 // was in flight at that moment may still end: that is recorded, and the
 // status stays.
 func next(e identity.Entry, r Record) (identity.Entry, error) {
@@ -41,6 +43,8 @@ func next(e identity.Entry, r Record) (identity.Entry, error) {
 		err = other(&e, r)
 	case RecordRetried, RecordDiscarded, RecordSuperseded:
 		err = decide(&e, r)
+	case RecordHeld, RecordApproved:
+		err = guard(&e, r)
 	default:
 		err = fmt.Errorf("record of type %q: %w", r.Type, ErrState)
 	}
@@ -55,7 +59,9 @@ func next(e identity.Entry, r Record) (identity.Entry, error) {
 
 // hasSecret reports whether the password of a change of that status still has
 // a use. The store deletes it in the transaction that ends this.
-func hasSecret(s identity.Status) bool { return isOpen(s) }
+func hasSecret(s identity.Status) bool {
+	return s == identity.StatusUnsettled || s == identity.StatusPending || s == identity.StatusDead
+}
 
 func begin(e *identity.Entry, r Record) error {
 	if e.Status != "" || r.Intent == nil {
@@ -172,9 +178,28 @@ func decide(e *identity.Entry, r Record) error {
 		e.Status, e.Reason, e.NextTry = identity.StatusDiscarded, r.Reason, r.NextTry
 	case r.Type == RecordDiscarded && (e.Status == identity.StatusDiscarded || e.Status == identity.StatusSuperseded):
 		return errSame
-	case r.Type == RecordSuperseded && (e.Status == identity.StatusPending || e.Status == identity.StatusDead):
+	case r.Type == RecordSuperseded && isOpen(e.Status) && e.Status != identity.StatusUnsettled:
 		e.Status, e.NextTry = identity.StatusSuperseded, r.NextTry
 		e.Reason = fmt.Sprintf("change %d of the same account is newer", r.By)
+	default:
+		return refuse(*e, r)
+	}
+	return nil
+}
+
+// guard is what a safety threshold holds back, and a person lets pass.
+func guard(e *identity.Entry, r Record) error {
+	switch {
+	case !e.Kind.IsState():
+		return refuse(*e, r)
+	case r.Type == RecordHeld && e.Status == identity.StatusPending && !e.Approved:
+		e.Status, e.Class, e.Reason, e.NextTry = identity.StatusHeld, r.Class, r.Reason, r.NextTry
+	case r.Type == RecordHeld && e.Status == identity.StatusHeld && e.Class == r.Class:
+		return errSame
+	case r.Type == RecordApproved && e.Status == identity.StatusHeld:
+		e.Status, e.Approved, e.Attempts, e.Reason = identity.StatusPending, true, 0, r.Reason
+	case r.Type == RecordApproved && e.Approved:
+		return errSame
 	default:
 		return refuse(*e, r)
 	}

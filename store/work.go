@@ -125,7 +125,7 @@ func (w *work) firstOpen() identity.Seq {
 
 // Stats says how much there is to do.
 type Stats struct {
-	Pending, Unsettled, Dead map[identity.Direction]int
+	Pending, Unsettled, Dead, Held map[identity.Direction]int
 	// OldestPending is when the oldest pending change was made; a direction
 	// without any is missing.
 	OldestPending map[identity.Direction]time.Time
@@ -150,11 +150,13 @@ func (w *work) stats() Stats {
 		Pending:       make(map[identity.Direction]int),
 		Unsettled:     make(map[identity.Direction]int),
 		Dead:          make(map[identity.Direction]int),
+		Held:          make(map[identity.Direction]int),
 		OldestPending: make(map[identity.Direction]time.Time),
 		LastSeq:       w.last,
 	}
 	counts := map[identity.Status]map[identity.Direction]int{
 		identity.StatusPending: stats.Pending, identity.StatusUnsettled: stats.Unsettled, identity.StatusDead: stats.Dead,
+		identity.StatusHeld: stats.Held,
 	}
 	for key, list := range w.lists {
 		if len(list) == 0 {

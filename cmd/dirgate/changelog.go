@@ -96,7 +96,7 @@ func onChange(c *cli.Context, io streams, do func(admin.Backend, identity.Seq) e
 }
 
 var statuses = []identity.Status{identity.StatusUnsettled, identity.StatusPending, identity.StatusApplied,
-	identity.StatusRefused, identity.StatusSuperseded, identity.StatusDead, identity.StatusDiscarded}
+	identity.StatusRefused, identity.StatusSuperseded, identity.StatusDead, identity.StatusDiscarded, identity.StatusHeld}
 
 func changelogList(c *cli.Context, io streams) error {
 	q := admin.ChangeQuery{Limit: c.Int("limit"), Newest: true}

@@ -136,7 +136,17 @@ const (
 	PasswordChange ChangeKind = "password-change" // delete old + add new: the old password was proved
 	PasswordReset  ChangeKind = "password-reset"  // replace: by someone with the right to reset
 	PasswordAdd    ChangeKind = "password-add"    // set while the account was created
+
+	// UserChange and GroupChange say that a user or a group, or what it depends
+	// on, is not what it was. They carry no more than that: what it is now is
+	// read when the change is applied.
+	UserChange  ChangeKind = "user-change"
+	GroupChange ChangeKind = "group-change"
 )
+
+// IsState reports whether a change is about the state of a user or a group,
+// and so has no password.
+func (k ChangeKind) IsState() bool { return k == UserChange || k == GroupChange }
 
 // Change is one recorded intent of the change log. Its secret, if it has one,
 // is kept apart and sealed; it is never a field here.
@@ -169,6 +179,7 @@ const (
 	StatusSuperseded Status = "superseded" // a newer accepted change of the same account made it pointless
 	StatusDead       Status = "dead"       // dead letter: the other side refused it for good; a person must act
 	StatusDiscarded  Status = "discarded"  // a person decided not to apply it
+	StatusHeld       Status = "held"       // a safety threshold holds it until a person approves or rejects it
 )
 
 // Final reports whether no further work is done for a change by itself.
@@ -201,6 +212,10 @@ type Entry struct {
 	// Probes counts the binds made to learn whether an unsettled change took
 	// place. Each may cost the account one try of its lockout budget.
 	Probes int `json:"probes,omitempty"`
+	// Class is what the guard that holds the change, or held it, counts.
+	Class string `json:"class,omitempty"`
+	// Approved: a person let the change pass, so that no guard holds it again.
+	Approved bool `json:"approved,omitempty"`
 }
 
 // Link pairs an AD account with a JumpCloud user, for good: after the first

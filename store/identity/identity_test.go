@@ -56,7 +56,7 @@ func TestNouns(t *testing.T) {
 		t.Error("import comes from AD, sync from JumpCloud")
 	}
 	for status, final := range map[Status]bool{StatusUnsettled: false, StatusPending: false, StatusApplied: true, StatusRefused: true,
-		StatusSuperseded: true, StatusDead: true, StatusDiscarded: true} {
+		StatusSuperseded: true, StatusDead: true, StatusDiscarded: true, StatusHeld: true} {
 		if status.Final() != final {
 			t.Errorf("%s.Final() = %v", status, !final)
 		}
