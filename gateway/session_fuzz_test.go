@@ -16,7 +16,6 @@ import (
 
 	"github.com/dirgate/dirgate/certs/certstest"
 	"github.com/dirgate/dirgate/gateway/ldapwire"
-	"github.com/dirgate/dirgate/gateway/netwait"
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,7 +53,8 @@ func FuzzSession(f *testing.F) {
 		says, dcSays = says[:min(len(says), 400)], dcSays[:min(len(dcSays), 400)]
 		synctest.Test(t, func(t *testing.T) {
 			reconnect := len(dcSays) > 0 && dcSays[0]&0x80 != 0
-			dc := &fuzzDC{t: t, tls: server, client: client, script: dcSays, proven: map[string]bool{}}
+			dc := &fuzzDC{pipeDC: pipeDC{tb: t, server: server, client: client}, script: dcSays, proven: map[string]bool{}}
+			dc.serve = dc.converse
 			srv, err := New(Config{
 				TLS: server, Capture: dc, Metrics: metrics, Log: slog.New(slog.DiscardHandler),
 				Domains:  func() []*Domain { return just(&Domain{Name: "corp.example.test", DCs: dc, Capture: true}) },
@@ -94,16 +94,7 @@ type fuzzClient struct {
 func (c *fuzzClient) converse(srv *Server) {
 	mine, theirs := net.Pipe()
 	var wg sync.WaitGroup
-	wg.Go(func() { // as session.run, for a client within TLS
-		sess := newSession(srv, 1, theirs)
-		defer sess.close()
-		socket := netwait.New(theirs)
-		sess.speak(socket, socket)
-		var d *disconnect
-		if errors.As(sess.serve(), &d) {
-			_ = sess.out.write(ldapwire.AppendNoticeOfDisconnection(nil, d.code, d.why), true)
-		}
-	})
+	wg.Go(func() { _ = runPiped(srv, theirs) })
 	wg.Go(func() { c.got, _ = io.ReadAll(mine) })
 	for n := 0; len(c.script) > 0; n++ {
 		frame, pause := c.frame(n)
@@ -206,9 +197,7 @@ func (c *fuzzClient) check() {
 
 // fuzzDC is the domain controller, and the store that passwords are recorded in.
 type fuzzDC struct {
-	t           *testing.T
-	tls, client *tls.Config
-	wg          sync.WaitGroup
+	pipeDC
 
 	mu      sync.Mutex
 	script  script          // guarded by mu
@@ -224,20 +213,6 @@ func (d *fuzzDC) decide() byte {
 	return d.script.next()
 }
 
-func (d *fuzzDC) Dial(ctx context.Context) (*tls.Conn, string, error) {
-	mine, theirs := net.Pipe()
-	d.wg.Go(func() {
-		defer theirs.Close()
-		d.serve(tls.Server(theirs, d.tls))
-	})
-	conn := tls.Client(netwait.New(mine), d.client)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = mine.Close()
-		return nil, "", err
-	}
-	return conn, "fuzz", nil
-}
-
 // fuzzConn is one connection of the DC.
 type fuzzConn struct {
 	dc   *fuzzDC
@@ -247,10 +222,10 @@ type fuzzConn struct {
 	late []byte
 }
 
-func (d *fuzzDC) serve(conn net.Conn) {
-	c := &fuzzConn{dc: d, conn: conn, held: map[int32]string{}}
-	for in := ldapwire.NewReader(conn, 0); ; {
-		msg, err := in.Next()
+func (d *fuzzDC) converse(p *peer) {
+	c := &fuzzConn{dc: d, conn: p.conn, held: map[int32]string{}}
+	for { // without p's patience: the client is as slow as the script says
+		msg, err := p.in.Next()
 		if err != nil {
 			return
 		}
@@ -395,7 +370,7 @@ func (d *fuzzDC) check() {
 	defer d.mu.Unlock()
 	for _, i := range d.settled {
 		if password := d.intents[i]; !d.proven[password] {
-			d.t.Errorf("%q was recorded as accepted, and the DC did not say so", password)
+			d.tb.Errorf("%q was recorded as accepted, and the DC did not say so", password)
 		}
 	}
 }

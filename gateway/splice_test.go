@@ -2,9 +2,7 @@ package gateway
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -16,7 +14,6 @@ import (
 
 	"github.com/dirgate/dirgate/certs/certstest"
 	"github.com/dirgate/dirgate/gateway/ldapwire"
-	"github.com/dirgate/dirgate/gateway/netwait"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -47,7 +44,7 @@ func layeredInBubble(t *testing.T, idle time.Duration) (client, controller *peer
 		spoken <- p
 		<-over
 	}
-	dc := &pipeDC{t: t, server: ca.Server("127.0.0.1"), client: ca.Client("127.0.0.1"), serve: d.serve}
+	dc := &pipeDC{tb: t, server: ca.Server("127.0.0.1"), client: ca.Client("127.0.0.1"), serve: d.serve}
 	dc.server.SessionTicketsDisabled = true // written when nobody need be reading
 	srv, err := New(Config{
 		TLS: dc.server, Capture: newRecorder(), Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
@@ -59,12 +56,8 @@ func layeredInBubble(t *testing.T, idle time.Duration) (client, controller *peer
 	}
 	mine, theirs := net.Pipe()
 	var running sync.WaitGroup
-	running.Go(func() { // as session.run, for a client within TLS
-		sess := newSession(srv, 1, theirs)
-		defer sess.close()
-		socket := netwait.New(theirs)
-		sess.speak(socket, socket)
-		if err := sess.serve(); !errors.Is(err, errBye) {
+	running.Go(func() {
+		if err := runPiped(srv, theirs); !errors.Is(err, errBye) {
 			t.Errorf("the session ended with %v", err)
 		}
 	})
@@ -77,28 +70,6 @@ func layeredInBubble(t *testing.T, idle time.Duration) (client, controller *peer
 	client = newPeer(t, mine)
 	client.sasl(1, "GSSAPI", "right", ldapwire.ResultSuccess)
 	return client, receive(t, spoken, "the end of the bind")
-}
-
-// pipeDC is a scriptedDC without sockets.
-type pipeDC struct {
-	t              *testing.T
-	server, client *tls.Config
-	serve          func(*peer)
-	wg             sync.WaitGroup
-}
-
-func (dc *pipeDC) Dial(ctx context.Context) (*tls.Conn, string, error) {
-	mine, theirs := net.Pipe()
-	dc.wg.Go(func() {
-		defer theirs.Close()
-		dc.serve(newPeer(dc.t, tls.Server(theirs, dc.server)))
-	})
-	conn := tls.Client(netwait.New(mine), dc.client)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = mine.Close()
-		return nil, "", err
-	}
-	return conn, "pipe", nil
 }
 
 // wantIdleEnd: both sides end when nothing has passed for the idle time.
