@@ -161,6 +161,31 @@ func TestI8_WalkStrangeLists(t *testing.T) {
 	}
 }
 
+// TestI8_UsersCutShort: a list of users with fewer rows than JumpCloud counts
+// ends with an error.
+func TestI8_UsersCutShort(t *testing.T) {
+	for name, body := range map[string]string{
+		"nothing":   `{"totalCount":3,"results":[]}`,
+		"one":       `{"totalCount":3,"results":[{"_id":"1"}]}`,
+		"no list":   `{"totalCount":3}`,
+		"all of it": `{"totalCount":1,"results":[{"_id":"1"}]}`,
+	} {
+		srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }))
+		c, err := New(Config{URL: srv.URL, APIKey: text("key"), HTTP: srv.Client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var last error
+		for _, err := range c.ListUsers(t.Context()) {
+			last = err
+		}
+		if whole := name == "all of it"; (last == nil) != whole || !whole && !strings.Contains(last.Error(), "but only") {
+			t.Errorf("%s: got %v", name, last)
+		}
+		srv.Close()
+	}
+}
+
 // manyUsers serves n users without having them all at once.
 func manyUsers(tb testing.TB, n int) *Client {
 	tb.Helper()
