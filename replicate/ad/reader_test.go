@@ -50,14 +50,14 @@ func simulated(t testing.TB) *domain {
 		}
 	})
 	d := &domain{sim: s, base: s.BaseDN(), dial: dialer{s.Addr(), ca.Client("127.0.0.1")}, password: secret.New([]byte(serviceWord)), adminDN: s.AdminDN()}
-	add := func(name, container string) string {
-		dn, err := s.AddUser(adsim.User{Name: name, Password: d.password, Container: container, GivenName: name, Surname: "Test"})
+	add := func(name, container string, password secret.Bytes) string {
+		dn, err := s.AddUser(adsim.User{Name: name, Password: password, Container: container, GivenName: name, Surname: "Test"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return dn
 	}
-	d.reader, d.lowly = add("svc-reader", "OU=Service,"+d.base), add("svc-lowly", "OU=Service,"+d.base)
+	d.reader, d.lowly = add("svc-reader", "OU=Service,"+d.base, d.password), add("svc-lowly", "OU=Service,"+d.base, d.password)
 	if err := errors.Join(s.GrantReplication(d.reader), s.GrantDeletedObjects(d.reader)); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func simulated(t testing.TB) *domain {
 	}
 	d.addUsers = func(prefix string, n int) {
 		for i := range n {
-			add(fmt.Sprintf("%s%05d", prefix, i), "")
+			add(fmt.Sprintf("%s%05d", prefix, i), "", secret.Bytes{})
 		}
 	}
 	d.connect(t)
@@ -116,10 +116,11 @@ type world struct {
 	*domain
 	t      testing.TB
 	people string // the root container
+	scope  identity.GUID
 }
 
 func (d *domain) world(t testing.TB) *world {
-	w := &world{d, t, "OU=People," + d.base}
+	w := &world{domain: d, t: t, people: "OU=People," + d.base}
 	for i := range 6 {
 		w.addUser(fmt.Sprintf("u%d", i), w.people)
 	}
@@ -128,6 +129,7 @@ func (d *domain) world(t testing.TB) *world {
 	w.addGroup("nested", w.people, w.dn("deep"))
 	w.addGroup("far", "OU=Groups,"+d.base, w.dn("u2"), "CN=away,CN=Users,"+d.base)
 	w.addGroup("scope", w.people, w.dn("nested"), w.dn("u0"), "CN=far,OU=Groups,"+d.base)
+	w.scope = w.guid(w.dn("scope"))
 	w.addGroup(adminsGroup, w.people, w.dn("u0"))
 	w.modify(w.dn("deep"), ldap.AddAttribute, "member", w.dn("nested"))
 	return w
@@ -222,7 +224,7 @@ func (w *world) undelete(guid identity.GUID, dn string) {
 func (w *world) newReader(method Method, change ...func(*ReaderConfig)) *Reader {
 	w.t.Helper()
 	cfg := ReaderConfig{Method: method, PageSize: 50, Interval: 20 * time.Second,
-		Config: Config{DCs: w.dial, Account: w.domain.reader, Password: w.password, RootDN: w.people, ScopeGroupGUID: w.guid(w.dn("scope"))}}
+		Config: Config{DCs: w.dial, Account: w.domain.reader, Password: w.password, RootDN: w.people, ScopeGroupGUID: w.scope}}
 	for _, c := range change {
 		c(&cfg)
 	}

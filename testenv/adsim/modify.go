@@ -193,6 +193,9 @@ func (d *Directory) checkValues(at attrType, values []string) ([]string, *Refusa
 			if refusal != nil {
 				return nil, refusal
 			}
+			if e.deleted {
+				return nil, noObject("")
+			}
 			out[i] = e.dn
 		}
 	}

@@ -32,7 +32,8 @@ const (
 	Expired    // the password is
 )
 
-// A User is an account to add. The password is copied.
+// A User is an account to add. The password is copied; without one the account
+// is disabled.
 type User struct {
 	Name       string // sAMAccountName and, without a display name, cn
 	Password   secret.Bytes
@@ -82,7 +83,11 @@ func (d *Directory) AddUser(u User) (dn string, err error) {
 			e.set(at.name, a.Values...)
 		}
 	}
-	d.setPassword(e, u.Password.Expose())
+	if u.Password.IsEmpty() {
+		u.State = Disabled
+	} else {
+		d.setPassword(e, u.Password.Expose())
+	}
 	d.setState(e, u.State)
 	for _, g := range groups {
 		g.set("member", append(slices.Clone(g.get("member")), e.dn)...)
