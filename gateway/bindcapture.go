@@ -25,11 +25,16 @@ type lesson struct {
 	print    fingerprint
 	password secret.Bytes
 	up       *upstream // where the bind was accepted; nil: it was not, so far
+	waits    int       // how often the client was silent, but waited for an answer
 }
 
 // lessonPause is how long a client must be silent until its DC connection is
 // used for a lesson.
 const lessonPause = 50 * time.Millisecond
+
+// lessonWaits is how often that is put off because the client waits for an
+// answer: about a second in all.
+const lessonWaits = 20
 
 // newLesson keeps the password of a bind that goes to the DC, if something may
 // be learnt from it; else nil. What is known already costs a look into a map.
@@ -117,8 +122,16 @@ func (s *session) learn() error {
 	return nil
 }
 
-// learnNow is learn for a session that goes on.
+// learnNow is learn for a session that goes on. While an answer is due to the
+// client nothing is asked: a DC may answer in order, and what takes it longer
+// than BindTimeout would be taken for the loss of the connection.
 func (s *session) learnNow() error {
+	if s.lesson != nil && s.flight.len() > 0 {
+		if s.lesson.waits++; s.lesson.waits >= lessonWaits {
+			s.dropLesson()
+		}
+		return nil
+	}
 	if err := s.learn(); err != nil && s.up != nil {
 		return s.upstreamGone(err)
 	}

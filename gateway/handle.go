@@ -205,9 +205,6 @@ func (s *session) waitDrained(limit time.Duration) bool {
 // bind runs a Bind alone: after everything outstanding, before anything else.
 // refused says why it is not made, if that is known beforehand.
 func (s *session) bind(msg ldapwire.Message, refused *requestRefusal) error {
-	if err := s.learnNow(); err != nil {
-		return err
-	}
 	if !s.waitDrained(s.srv.cfg.DrainTimeout) {
 		if s.ctx.Err() != nil {
 			return s.ctx.Err()
@@ -217,6 +214,10 @@ func (s *session) bind(msg ldapwire.Message, refused *requestRefusal) error {
 		}
 		s.dropUpstream(true) // abandons what does not end, such as a change notification
 	}
+	if err := s.learnNow(); err != nil {
+		return err
+	}
+	s.dropLesson() // of another identity than the one to come, whatever became of it
 	s.becomeAnonymous()
 	if refused != nil {
 		return s.refuseBind(msg, refused.code, refused.why)
