@@ -62,6 +62,12 @@ func Run(t *testing.T, start func(t *testing.T) Target) {
 		{"Writes", (*suite).writes},
 		{"Rename", (*suite).rename},
 		{"Tombstone", (*suite).tombstone},
+		{"DeletedObjects", (*suite).deletedObjects},
+		{"PrimaryGroup", (*suite).primaryGroup},
+		{"ExtendedNames", (*suite).extendedNames},
+		{"DirSync", (*suite).dirSync},
+		{"DirSyncRefused", (*suite).dirSyncRefused},
+		{"Notification", (*suite).notification},
 		{"Extended", (*suite).extended},
 		{"Frames", (*suite).frames},
 	} {
