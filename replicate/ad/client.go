@@ -4,7 +4,8 @@
 // answers the questions the engine has: who is this account now, does this
 // password work. It reads by objectGUID (`<GUID=...>` as a base, MS-ADTS
 // 3.1.1.3.1.2.4), so a rename or move between two questions does not matter,
-// and says which controller answered: another may not know yet, or still.
+// and says which controller answered: another may not know yet, or still. A
+// [Reader] follows all users and groups of the domain, for the import.
 //
 // An account is in scope when it is below the root container and a member,
 // directly or through other groups, of the scope group. A root container or a
