@@ -130,8 +130,8 @@
 // busy. As many accounts that were once bound with success are remembered apart
 // from those, so that invented names do not drive them out.
 //
-// Not covered: refusals by other ways than through this process, or before it
-// was started; fine-grained password policies, which users cannot read; DN,
+// Not covered: relayed SASL binds; refusals by other ways than through this
+// process, or before it was started; fine-grained password policies, which users cannot read; DN,
 // userPrincipalName and logon name of one account before any of them was bound
 // with success; an attempt that a DC did not answer, which is counted once,
 // however often it is repeated. A domain without a lockout has no limit but the
@@ -158,15 +158,17 @@
 // change is outstanding, which has CaptureTimeout.
 //
 // For this the name and password of the newest accepted bind are kept in memory
-// as long as the session, and wiped by the next bind. They are not sealed: the
-// key would lie beside them. Who can read the process's memory can read the
-// passwords of the sessions that are open, where it could otherwise read only
-// those of binds under way. Without Reconnect nothing is kept.
+// as long as the session, and wiped by the next bind. A password that the session
+// sets for its own account takes the old one's place, in domains with Capture.
+// They are not sealed: the key would lie beside them. Who can read the process's
+// memory can read the passwords of the sessions that are open, where it could
+// otherwise read only those of binds under way. Without Reconnect nothing is kept.
 //
 // A repeated bind passes the lockout guard. When it is refused the session ends
 // with a Notice of Disconnection, and it is not tried again: of many sessions
 // with a password that was changed meanwhile one costs a refusal, if the guard
-// is on. A bind that a DC did not answer, or answered with busy or unavailable,
+// is on and the directory is AD (without the guard each does).
+// A bind that a DC did not answer, or answered with busy or unavailable,
 // is tried once more on another connection, then with the next request.
 //
 // A session is served by a writable DC while one is in rotation, and else by a

@@ -25,7 +25,8 @@ type node struct {
 	lose, mute ldapwire.Op
 	before     func(ldapwire.Message) []byte
 	bindCode   ldapwire.ResultCode
-	end        chan struct{} // ends the connections that wait for a request, when closed
+	answer     func(ldapwire.Message) []byte // to other requests; nil: plainAnswer
+	end        chan struct{}                 // ends the connections that wait for a request, when closed
 
 	mu    sync.Mutex
 	asked []ldapwire.Message // guarded by mu
@@ -60,6 +61,8 @@ func (n *node) serve(p *peer) {
 		case msg.Op == n.mute:
 		case msg.Op == ldapwire.OpBindRequest:
 			p.send(ldapwire.AppendResult(nil, msg.ID, ldapwire.OpBindResponse, n.bindCode, "", "80090308: LdapErr: DSID-0C090000, comment: AcceptSecurityContext error, data 52e, v0000"))
+		case n.answer != nil:
+			p.send(n.answer(msg))
 		default:
 			p.send(plainAnswer(msg))
 		}

@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/dirgate/dirgate/gateway/ldapwire"
+	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
 )
 
@@ -13,6 +15,10 @@ import (
 type keptBind struct {
 	bytes secret.Bytes // the body of the request, then its controls
 	body  int          // length of the former
+	// owner is whom the DC took the session for; zero: not said. Read when it is
+	// needed (asked).
+	owner identity.GUID
+	asked bool
 }
 
 func (k *keptBind) isEmpty() bool { return k.bytes.IsEmpty() }
@@ -26,7 +32,76 @@ func (k *keptBind) keep(msg ldapwire.Message) {
 
 func (k *keptBind) wipe() {
 	k.bytes.Wipe()
-	k.bytes, k.body = secret.Bytes{}, 0
+	*k = keptBind{}
+}
+
+// renew puts another password into the bind.
+func (k *keptBind) renew(password secret.Bytes) error {
+	frame := k.frame(1)
+	defer clear(frame)
+	msg, err := ldapwire.ParseMessage(frame)
+	if err != nil {
+		return err
+	}
+	req, err := ldapwire.ParseBindRequest(msg.Body)
+	if err != nil {
+		return err
+	}
+	renewed := ldapwire.AppendBindRequest(nil, 1, string(req.Name), password.Expose())
+	defer clear(renewed)
+	with, err := ldapwire.ParseMessage(renewed)
+	if err != nil {
+		return err
+	}
+	owner, asked := k.owner, k.asked
+	with.Controls = msg.Controls
+	k.keep(with)
+	k.owner, k.asked = owner, asked
+	return nil
+}
+
+// keepChanged is called when a DC accepted a new password for an account, and
+// the client knows. If the account is the session's own, its next DC gets the
+// new one: the old one would be refused and, as the session's last bind, end
+// it. The error is that of a DC connection that is lost.
+func (s *session) keepChanged(w *passwordWrite, account identity.Account) error {
+	if s.kept.isEmpty() || w.kind == identity.PasswordAdd {
+		return nil
+	}
+	own, err := s.isOwn(account)
+	if err != nil {
+		if w.kind == identity.PasswordChange { // of its own password, as a rule
+			s.kept.wipe()
+		}
+		return s.upstreamGone(err)
+	}
+	if own && s.kept.renew(w.password) != nil {
+		s.kept.wipe()
+	}
+	return nil
+}
+
+// isOwn reports whether an account is that which the DC took the session for.
+// The error is that of a DC connection that is lost.
+func (s *session) isOwn(account identity.Account) (bool, error) {
+	if !s.kept.asked {
+		b, err := s.readIdentity()
+		if errors.Is(err, errNotSent) || errors.Is(err, errUnanswered) {
+			return false, err
+		}
+		s.kept.asked = true
+		if err == nil {
+			s.kept.owner = b.account.GUID
+		}
+	}
+	if account.GUID.IsZero() { // not captured, so that only its DN was needed
+		t, err := s.readTarget(account.DN)
+		if errors.Is(err, errNotSent) || errors.Is(err, errUnanswered) {
+			return false, err
+		}
+		account = t.account
+	}
+	return !account.GUID.IsZero() && account.GUID == s.kept.owner, nil
 }
 
 // frame makes the request anew; the caller clears it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/dirgate/dirgate/gateway/ldapwire"
@@ -74,6 +75,7 @@ func (s *session) write(w *passwordWrite) error {
 	if err != nil {
 		return s.notPrepared(w, err)
 	}
+	done = sync.OnceFunc(done)
 	defer done()
 	attempt, err := s.guardChange(w, target.account)
 	if err != nil {
@@ -108,10 +110,17 @@ func (s *session) write(w *passwordWrite) error {
 		s.srv.guard.passwordChanged(account, w.password)
 	}
 	s.log.Info("password change", "seq", seq, "account", account.GUID.String(), "kind", w.kind, "outcome", outcome, "reason", clip(reason))
-	if err := s.answerWrite(w, answer, err, outcome, start); err != nil || lost == nil {
+	if err := s.answerWrite(w, answer, err, outcome, start); err != nil {
 		return err
 	}
-	return s.upstreamGone(lost)
+	if lost != nil {
+		return s.upstreamGone(lost)
+	}
+	if outcome != identity.OutcomeAccepted {
+		return nil
+	}
+	done()
+	return s.keepChanged(w, account)
 }
 
 // lockAccount takes the turn of the account that is written to. One that is
@@ -166,7 +175,10 @@ func (s *session) writeUnrecorded(w *passwordWrite, answers <-chan []byte, start
 	if outcome == identity.OutcomeAccepted {
 		s.srv.guard.passwordChanged(account, w.password)
 	}
-	return s.answerWrite(w, answer, err, outcome, start)
+	if err := s.answerWrite(w, answer, err, outcome, start); err != nil || outcome != identity.OutcomeAccepted {
+		return err
+	}
+	return s.keepChanged(w, account)
 }
 
 // answerWrite tells the client what became of its request.
