@@ -49,6 +49,10 @@ type ReaderConfig struct {
 // through groups anywhere, and one outside the container comes into the scope
 // without a change of its own.
 //
+// No change tells that an object was hidden from the service account, or when a
+// password policy for some users (msDS-PasswordSettings) changes that it may
+// not read: a Snapshot now and then does.
+//
 // A Reader belongs to one goroutine. It keeps a connection between calls, and
 // the calls of one round talk to one controller.
 type Reader struct {

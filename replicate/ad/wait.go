@@ -15,6 +15,7 @@ import (
 // changed (MS-ADTS 3.1.1.3.4.1.9). What it was is not looked at.
 type watcher struct {
 	conn   *ldap.Conn
+	host   string // dnsHostName of the controller
 	cancel context.CancelFunc
 	woken  chan struct{} // holds one
 	ended  chan struct{} // closed when nothing more will come
@@ -66,6 +67,9 @@ func (r *Reader) watchFrom(ctx context.Context, since Cursor) (behind bool, err 
 	if err != nil {
 		return true, nil // a full compare has nothing to wait for
 	}
+	if r.watch != nil && r.watch.host != pos.Host {
+		r.unwatch() // the other controller learns of changes at another time
+	}
 	if r.watch != nil {
 		select {
 		case <-r.watch.ended:
@@ -95,7 +99,7 @@ func (r *Reader) startWatch(ctx context.Context, host string) (usn uint64, err e
 	sent := &sentConn{Conn: raw, sent: make(chan struct{}, 1)}
 	conn := ldap.NewConn(sent, true)
 	conn.Start()
-	w := &watcher{conn: conn, woken: make(chan struct{}, 1), ended: make(chan struct{})}
+	w := &watcher{conn: conn, host: host, woken: make(chan struct{}, 1), ended: make(chan struct{})}
 	// go-ldap's time limit is of the connection, and would end the watch.
 	limit := time.AfterFunc(r.client.cfg.Timeout, func() { _ = conn.Close() })
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })

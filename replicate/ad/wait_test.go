@@ -82,6 +82,32 @@ func TestI2_WaitWithoutNotifications(t *testing.T) {
 	w.must("wait again", r.Wait(t.Context(), m.cursor))
 }
 
+// TestI2_WaitFollowsTheCursor: what another controller notifies of is of no
+// use.
+func TestI2_WaitFollowsTheCursor(t *testing.T) {
+	d := simulated(t)
+	w := d.world(t)
+	r := w.newReader(MethodDirSync, func(c *ReaderConfig) { c.Interval = 50 * time.Millisecond })
+	m := w.mirror(r)
+	for r.watch == nil {
+		w.must("wait", r.Wait(t.Context(), m.cursor))
+	}
+	const other = "dc2.corp.example.test"
+	d.sim.SetHost(other)
+	m = w.mirror(r)
+	for try := 0; r.watch == nil || r.watch.host != other; try++ {
+		if try > 20 {
+			t.Fatal("it goes on watching the other controller")
+		}
+		w.must("wait", r.Wait(t.Context(), m.cursor))
+	}
+	_, err := r.Changes(t.Context(), m.cursor)
+	w.must("changes", err)
+	d.sim.SetHost("dc1.corp.example.test")
+	_, err = r.Changes(t.Context(), m.cursor)
+	wantReason(t, "another controller", err, other)
+}
+
 // TestI2_AccountRefused: a wrong password is tried once, not again and again.
 func TestI2_AccountRefused(t *testing.T) {
 	d := simulated(t)
