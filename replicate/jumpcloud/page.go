@@ -24,7 +24,7 @@ type userPage struct {
 // given once.
 func (c *Client) users(ctx context.Context, filter url.Values) iter.Seq2[User, error] {
 	return func(yield func(User, error) bool) {
-		last, skip, given := "", 0, 0
+		last, skip, given, idle := "", 0, 0, 0
 		for {
 			page, err := c.userPage(ctx, filter, skip)
 			if err != nil {
@@ -32,6 +32,12 @@ func (c *Client) users(ctx context.Context, filter url.Values) iter.Seq2[User, e
 				return
 			}
 			rows := page.Results
+			if skip > 0 && (len(rows) == 0 || rows[0].ID > last || rows[len(rows)-1].ID <= last) {
+				if idle++; idle > maxIdle {
+					yield(User{}, c.restless("/api/systemusers"))
+					return
+				}
+			}
 			if skip > 0 && (len(rows) == 0 || rows[0].ID > last) {
 				skip = max(0, skip-pageSize) // rows before it have gone: look further back
 				continue
@@ -65,6 +71,12 @@ func (c *Client) short(path string, total, given int) error {
 		cause: fmt.Errorf("the list has %d rows, but only %d were given", total, given)}
 }
 
+// restless is the error of a list that has no end.
+func (c *Client) restless(path string) error {
+	return &apiError{op: "GET " + c.basePath + path, code: http.StatusOK, stage: unknown, again: true,
+		cause: errors.New("the rows change their order all the time, or skip has no effect")}
+}
+
 func (c *Client) userPage(ctx context.Context, filter url.Values, skip int) (userPage, error) {
 	query := url.Values{"limit": {strconv.Itoa(pageSize)}, "skip": {strconv.Itoa(skip)}, "sort": {"_id"}}
 	for k, v := range filter {
@@ -96,33 +108,37 @@ func walk[T any](ctx context.Context, c *Client, path string, query url.Values, 
 	return func(yield func(T, error) bool) {
 		var none T
 		seen := make(map[string]bool)
-		fail := func(why string) {
-			yield(none, &apiError{op: "GET " + c.basePath + path, code: 200, stage: unknown, again: true, cause: errors.New(why)})
-		}
-		for pass, skip, back := 1, 0, 0; ; {
+		for pass, skip, idle := 1, 0, 0; ; {
 			rows, total, err := rowsOf[T](ctx, c, path, query, skip)
 			if err != nil {
 				yield(none, err)
 				return
 			}
 			if skip > 0 && (len(rows) == 0 || !seen[id(rows[0])]) {
-				if back++; back > maxBack {
-					fail("the rows of the list change their order all the time")
+				if idle++; idle > maxIdle {
+					yield(none, c.restless(path))
 					return
 				}
 				skip = max(0, skip-pageSize)
 				continue
 			}
+			before := len(seen)
 			for _, row := range rows {
 				switch key := id(row); {
 				case key == "":
-					fail("a row has no id")
+					yield(none, &apiError{op: "GET " + c.basePath + path, code: http.StatusOK, stage: unknown, cause: errors.New("a row has no id")})
 					return
 				case seen[key]:
 				default:
 					if seen[key] = true; !yield(row, nil) {
 						return
 					}
+				}
+			}
+			if len(seen) == before {
+				if idle++; idle > maxIdle {
+					yield(none, c.restless(path))
+					return
 				}
 			}
 			if end := skip + len(rows); len(rows) >= 2 && (len(rows) == pageSize || end < total) {
@@ -141,9 +157,9 @@ func walk[T any](ctx context.Context, c *Client, path string, query url.Values, 
 	}
 }
 
-// maxBack bounds how often pages of one list are read again. Each time a
-// hundred rows may have gone.
-const maxBack = 1000
+// maxIdle bounds the pages of one list that bring nothing new: each time a
+// hundred rows may have come or gone.
+const maxIdle = 1000
 
 // rowsOf reads one page; total is negative when JumpCloud does not say it.
 func rowsOf[T any](ctx context.Context, c *Client, path string, query url.Values, skip int) (rows []T, total int, err error) {
