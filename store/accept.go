@@ -24,6 +24,10 @@ const heldReason = "held: records were lost or taken back after this change, and
 // may be among what is lost, and only a person can tell. A change whose
 // password is gone is discarded.
 //
+// Registrations that are not what was written are replaced by their copy, or
+// removed where there is none. Links that are not are removed, and accounts
+// paired anew: a forged one gives one person's password to another's account.
+//
 // Cut short, it leaves the store as damaged as it was, and can be repeated.
 func (s *Store) AcceptLoss(ctx context.Context, who string) (Report, error) {
 	if err := ctx.Err(); err != nil {
@@ -37,6 +41,9 @@ func (s *Store) AcceptLoss(ctx context.Context, who string) (Report, error) {
 	r := s.damage.Load()
 	if r == nil {
 		return Report{}, fmt.Errorf("accept loss: the store is whole: %w", ErrState)
+	}
+	if r.has(FindingDatabase) {
+		return *r, fmt.Errorf("accept loss: the database cannot be opened at all; %s: %w", r.WayBack(), ErrCorrupt)
 	}
 	if len(s.chain.id) == 0 {
 		return *r, fmt.Errorf("accept loss: neither the high-water mark nor the database tells which store this is; restore a backup with `dirgate restore`: %w", ErrCorrupt)
@@ -72,7 +79,12 @@ func (s *Store) mend(r *Report, who string) error {
 		return err
 	}
 	s.damage.Store(nil)
-	return s.hold()
+	if s.kept != nil {
+		err = s.kept.Close()
+	}
+	s.kept, s.unread = nil, false
+	s.keep()
+	return errors.Join(err, s.hold())
 }
 
 func (s *Store) readMark() (mark, error) {
@@ -176,18 +188,24 @@ func (s *Store) follow(r *Report, seq identity.Seq) bool {
 // rebuild makes anew, from the log, what is derived from it and is not what
 // was written.
 func (s *Store) rebuild(r *Report) error {
-	derived := slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind == FindingHead })
-	for i, prefix := range kinds {
-		derived = derived || (r.wrong[i] && (prefix == prefixState || prefix == prefixOpen || prefix == prefixAccount || prefix == prefixNewest || prefix == prefixSecret))
-	}
+	derived := r.doubts(prefixState, prefixOpen, prefixAccount, prefixNewest, prefixSecret)
 	writes := s.db.NewWriteBatch()
 	defer writes.Cancel()
 	err := s.db.View(func(txn *badger.Txn) error {
-		if err := errors.Join(wipe(txn, writes, prefixCursor), wipe(txn, writes, prefixMirror)); err != nil || !derived {
+		err := errors.Join(wipe(txn, writes, prefixCursor), wipe(txn, writes, prefixMirror))
+		for _, links := range [][]string{{prefixLink, prefixLinkID}, {prefixGroupLink, prefixGroupLinkID}} {
+			if r.doubts(links...) {
+				err = errors.Join(err, wipe(txn, writes, links[0]), wipe(txn, writes, links[1]))
+			}
+		}
+		if err != nil || !derived {
 			return err
 		}
 		return s.rederive(txn, writes)
 	})
+	if err == nil && (s.kept != nil || s.unread) {
+		err = s.reinstate(writes)
+	}
 	if err != nil {
 		return err
 	}

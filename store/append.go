@@ -154,6 +154,7 @@ type batch struct {
 	at     time.Time    // of all records of the batch
 	moves  []move
 	writes int
+	kept   bool // registrations or credentials are written
 	// err is set when the batch as a whole cannot be written.
 	err error
 }
@@ -188,6 +189,9 @@ func (b *batch) commit() error {
 		return err
 	}
 	s.mark.Store(&m)
+	if b.kept {
+		s.keep()
+	}
 	return nil
 }
 
@@ -209,6 +213,7 @@ func (b *batch) retally(key, value []byte) {
 
 // forget takes what is stored under key out of its count and sum.
 func (b *batch) forget(key []byte) {
+	b.kept = b.kept || isKept(key)
 	kind := kindOf(key)
 	if kind < 0 {
 		return

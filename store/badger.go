@@ -57,11 +57,13 @@ func openBadger(o badger.Options) (db *badger.DB, err error) {
 			db = nil // one that is half open cannot be closed
 		}
 		if _, system := errors.AsType[syscall.Errno](err); err != nil && !system {
-			err = fmt.Errorf("%w; restore the last backup with `dirgate restore`: %w", err, ErrCorrupt)
+			err = fmt.Errorf("%w: %w", err, ErrCorrupt)
 		}
 	}()
-	if err := checkTables(o.Dir); err != nil {
-		return nil, err
+	if !o.InMemory {
+		if err := checkTables(o.Dir); err != nil {
+			return nil, err
+		}
 	}
 	return badger.Open(o)
 }

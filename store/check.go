@@ -15,14 +15,15 @@ import (
 type FindingKind string
 
 const (
-	FindingMissing FindingKind = "missing" // records are not there
-	FindingAltered FindingKind = "altered" // a record is not what was written, or not in its place
-	FindingForeign FindingKind = "foreign" // records that this store did not write
-	FindingStale   FindingKind = "stale"   // the database is older than the mark says
-	FindingMark    FindingKind = "mark"    // the high-water mark cannot be read
-	FindingHead    FindingKind = "head"    // the database's account of itself cannot be read
-	FindingValues  FindingKind = "values"  // what is kept beside the log is not what was written
-	FindingState   FindingKind = "state"   // the state of a change does not follow from its records
+	FindingMissing  FindingKind = "missing"  // records are not there
+	FindingAltered  FindingKind = "altered"  // a record is not what was written, or not in its place
+	FindingForeign  FindingKind = "foreign"  // records that this store did not write
+	FindingStale    FindingKind = "stale"    // the database is older than the mark says
+	FindingMark     FindingKind = "mark"     // the high-water mark cannot be read
+	FindingHead     FindingKind = "head"     // the database's account of itself cannot be read
+	FindingValues   FindingKind = "values"   // what is kept beside the log is not what was written
+	FindingDatabase FindingKind = "database" // the database cannot be opened
+	FindingState    FindingKind = "state"    // the state of a change does not follow from its records
 )
 
 // Finding is one thing that is not as it was written.

@@ -56,7 +56,9 @@
 // machine of 2 cores. A store that is not what was written opens for
 // reading, so that binds are served, and refuses every write with what is
 // wrong and the way back: a backup ([Restore]), or [Store.AcceptLoss].
-// [Store.Verify] checks again at any time, and replays the log as well.
+// Registrations, which say where binds and passwords are sent, are kept a
+// second time in an authenticated file (kept.go); in a damaged store they are
+// read there, unless the database's are what was written. [Store.Verify] checks again at any time, and replays the log as well.
 //
 // An older copy of the database and of the mark together cannot be told from
 // the present: what lies on another machine would have to tell. So a restored
@@ -94,11 +96,13 @@
 //
 // # Not guaranteed
 //
-// Deleted data stays in Badger's files until compaction rewrites them. The lock on the directory is one of this host: a directory on shared
-// storage is not protected from another host. A file that Badger itself cannot
-// open, such as its MANIFEST, keeps the store from being opened at all: the
-// error names it and the way back. A full disk can end the process
-// with SIGBUS, because Badger writes to mapped files; nothing acknowledged is
-// lost by it. New changes are refused ([ErrFull]) while less than 64 MiB are
+// Deleted data stays in Badger's files until compaction rewrites them. The lock
+// on the directory is one of this host: a directory on shared storage is not
+// protected from another host. When Badger cannot open a file of its own, such
+// as its MANIFEST, registrations are all that is left to read, and the way back
+// is a backup. A bad byte in its write-ahead log makes Badger cut off all that
+// follows, at most 16 MiB: that is found out, and gone. A full disk can end the
+// process with SIGBUS, because Badger writes to mapped files; nothing
+// acknowledged is lost by it. New changes are refused ([ErrFull]) while less than 64 MiB are
 // free, so that it does not come to that unless others fill the disk.
 package store

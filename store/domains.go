@@ -121,13 +121,16 @@ func (s *Store) sealCredentials(domain string, credentials map[string]secret.Byt
 
 // Domain returns a registration, or wraps ErrNotFound.
 func (s *Store) Domain(name string) (d Domain, err error) {
-	err = s.getValue(fmt.Sprintf("domain %q", name), []byte(prefixDomain+strings.ToLower(name)), &d)
-	return d, err
+	err = s.viewDomains(func(txn *badger.Txn) error { return get(txn, []byte(prefixDomain+strings.ToLower(name)), &d) })
+	if err != nil {
+		return d, fmt.Errorf("domain %q: %w", name, err)
+	}
+	return d, nil
 }
 
 // Domains returns all registrations, by name.
 func (s *Store) Domains() (domains []Domain, err error) {
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.viewDomains(func(txn *badger.Txn) error {
 		return scan(txn, []byte(prefixDomain), nil, false, func(item *badger.Item) (bool, error) {
 			var d Domain
 			err := item.Value(func(value []byte) error { return decode(value, &d) })
@@ -177,7 +180,7 @@ func (s *Store) RemoveDomain(ctx context.Context, name string) error {
 func (s *Store) Credential(domain, name string, opener *secret.Opener) (secret.Bytes, error) {
 	domain = strings.ToLower(domain)
 	var sealed []byte
-	err := s.view(func(txn *badger.Txn) (err error) {
+	err := s.viewDomains(func(txn *badger.Txn) (err error) {
 		sealed, err = getBytes(txn, keyCredential(domain, name))
 		return err
 	})

@@ -33,6 +33,7 @@ func (s *Store) load(o Options) error {
 	}
 	if !report.OK() {
 		s.setDamage(&report)
+		s.distrust(&report, o)
 		// What is open may be wrong, and nothing is done with it.
 		s.work.last = max(s.head.Last, m.Last)
 		return nil
@@ -41,6 +42,7 @@ func (s *Store) load(o Options) error {
 	if err := s.loadWork(); err != nil {
 		return err
 	}
+	s.keep()
 	return s.hold()
 }
 
@@ -157,14 +159,19 @@ func (s *Store) setDamage(r *Report) {
 	for _, f := range r.Findings {
 		s.log.Error("the change log is damaged: nothing is recorded or replicated", "finding", f.String())
 	}
-	s.log.Error("the change log needs a person", "do", WayBack)
+	s.log.Error("the change log needs a person", "do", "run `dirgate changelog verify`; "+r.WayBack())
 }
 
 // Damage returns what is wrong with the store, or nil.
 func (s *Store) Damage() *Report { return s.damage.Load() }
 
 // WayBack is what to do about a damaged store.
-const WayBack = "run `dirgate changelog verify`; restore a backup with `dirgate restore`, or go on without what is lost with `dirgate changelog verify --accept-loss`"
+func (r *Report) WayBack() string {
+	if r.has(FindingDatabase) {
+		return "stop the daemon, move the data directory away and restore a backup with `dirgate restore`; without one, move only the files whose names begin with that of the store away, and register the domains again: what was pending is lost then"
+	}
+	return "stop the daemon, move the data directory away and restore a backup with `dirgate restore`, or go on without what is lost with `dirgate changelog verify --accept-loss`"
+}
 
 // damaged is the error of writes to a damaged store.
 func (s *Store) damaged() error {
@@ -172,5 +179,5 @@ func (s *Store) damaged() error {
 	if r == nil {
 		return nil
 	}
-	return fmt.Errorf("the change log is damaged (%s); %s: %w", r.Summary(), WayBack, ErrCorrupt)
+	return fmt.Errorf("the change log is damaged (%s); %s: %w", r.Summary(), r.WayBack(), ErrCorrupt)
 }

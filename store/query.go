@@ -219,7 +219,7 @@ func (s *Store) getSealedFor(txn *badger.Txn, seq identity.Seq) (identity.Change
 	return e.Change, r.Sealed, nil
 }
 
-// getValue is what LinkByGUID and Domain share.
+// getValue reads one value that is no registration.
 func (s *Store) getValue(what string, key []byte, v any) error {
 	err := s.view(func(txn *badger.Txn) error { return get(txn, key, v) })
 	if errors.Is(err, ErrNotFound) {

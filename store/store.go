@@ -77,6 +77,12 @@ type Store struct {
 	head     head      // of the last transaction; the appender's
 	markFile *markFile // nil in memory
 	markPath string    // empty in memory
+	keptPath string    // of the copy of the registrations; empty: none
+
+	// Where registrations are read while the store is damaged: see distrust.
+	// Guarded by closing.
+	kept   *badger.DB // nil: in db
+	unread bool       // nowhere
 
 	retention time.Duration // 0: for ever
 	mark      atomic.Pointer[mark]
@@ -108,11 +114,12 @@ type Store struct {
 // Open opens the store in o.Dir, or makes it. An error wraps [ErrLocked] when
 // another process has it open, [ErrSchema] when it was written by a newer
 // version, [secret.ErrWrongKey] when it was written with another master key,
-// and [ErrCorrupt] when the database cannot be opened at all.
+// and [ErrCorrupt] when the database cannot be opened at all and no copy of the
+// registrations lies beside it.
 //
-// A store that can be opened and is not what was written is returned all the
-// same, for what is in it can still be read: registrations, so that binds are
-// served. [Store.Damage] then tells, and whatever writes is refused with an
+// A store that is not what was written is returned all the same, so that binds
+// are served: registrations are read where they are what was written, in the
+// database or in their copy. [Store.Damage] then tells, and whatever writes is refused with an
 // error that wraps ErrCorrupt, until [Store.AcceptLoss].
 func Open(o Options) (*Store, error) { return open(o, nil) }
 
@@ -145,6 +152,9 @@ func open(o Options, wrap func(commit func(*badger.Txn) error) func(*badger.Txn)
 		appended: make(chan struct{}),
 		failed:   make(chan struct{}),
 	}
+	if !o.InMemory {
+		s.keptPath = o.Dir + ".domains"
+	}
 	s.commit = s.commitAndSync
 	if wrap != nil {
 		s.commit = wrap(s.commit)
@@ -159,10 +169,14 @@ func open(o Options, wrap func(commit func(*badger.Txn) error) func(*badger.Txn)
 			return nil, err
 		}
 	}
-	if s.db, err = openBadger(badgerOptions(o)); err != nil {
-		return nil, err
+	s.db, err = openBadger(badgerOptions(o))
+	switch {
+	case err == nil:
+		err = s.load(o)
+	case errors.Is(err, ErrCorrupt) && !o.InMemory:
+		err = s.openKept(o, err)
 	}
-	if err := s.load(o); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	s.sealed.Store(s.head.Last > s.head.Base)
@@ -192,8 +206,10 @@ func (s *Store) acquire(dir string) (err error) {
 // release closes what Open opened.
 func (s *Store) release() error {
 	var errs []error
-	if s.db != nil {
-		errs = append(errs, s.db.Close())
+	for _, db := range []*badger.DB{s.db, s.kept} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
 	}
 	errs = append(errs, s.markFile.close())
 	for _, f := range []*os.File{s.dir, s.lock} {
@@ -291,6 +307,9 @@ func (s *Store) view(read func(txn *badger.Txn) error) error {
 	defer s.closing.RUnlock()
 	if s.closed {
 		return ErrClosed
+	}
+	if r := s.damage.Load(); r != nil && r.has(FindingDatabase) {
+		return s.damaged() // an empty answer would be a lie
 	}
 	return s.db.View(read)
 }

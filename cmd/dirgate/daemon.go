@@ -100,7 +100,7 @@ func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon,
 	if d.admin, err = listenAdmin(cfg.Admin.Socket); err != nil {
 		return d, err
 	}
-	d.metricsHTTP = metricsHandler(registry, watchDamage(registry, d.opened.store, d.domains.ready))
+	d.metricsHTTP = metricsHandler(registry, watchDamage(registry, d.opened.store, slices.Contains(roles, roleImport) && d.engine == nil, d.domains.ready))
 	d.adminHTTP = admin.Handler(localOn(d.opened.store, d.domains))
 	return d, nil
 }

@@ -34,7 +34,7 @@ func changelogVerifyCommand(io streams) *cli.Command {
 				if err := printReport(c, io, r); err != nil || r.OK() {
 					return err
 				}
-				return fmt.Errorf("changelog verify: the change log is damaged: %s; to mend it, restore a backup with `dirgate restore`, or go on without what is lost with `dirgate changelog verify --accept-loss`", r.Summary())
+				return fmt.Errorf("changelog verify: the change log is damaged: %s; to mend it, %s", r.Summary(), r.WayBack())
 			})
 		},
 	}, 0)
@@ -122,13 +122,14 @@ func (d *degraded) Error() string { return d.reason }
 // damageOf tells whether the change log is damaged.
 func damageOf(st *store.Store) error {
 	if r := st.Damage(); r != nil {
-		return &degraded{"degraded: binds are served; password changes are refused and nothing is replicated, because the change log is damaged: " + r.Summary() + "; " + store.WayBack}
+		return &degraded{"degraded: binds are served; password changes are refused and nothing is replicated, because the change log is damaged: " + r.Summary() + "; " + r.WayBack()}
 	}
 	return nil
 }
 
-// watchDamage adds the metric of damage, and what /readyz says of it.
-func watchDamage(registry *prometheus.Registry, st *store.Store, ready func(context.Context) error) func(context.Context) error {
+// watchDamage adds the metric of damage, and what /readyz says of it. With
+// idle, nothing is replicated before a restart, whatever becomes of the log.
+func watchDamage(registry *prometheus.Registry, st *store.Store, idle bool, ready func(context.Context) error) func(context.Context) error {
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "dirgate_changelog_damaged", Help: "Whether the change log is damaged (1): nothing is recorded or replicated then.",
 	}, func() float64 {
@@ -143,6 +144,9 @@ func watchDamage(registry *prometheus.Registry, st *store.Store, ready func(cont
 		}
 		if err := damageOf(st); err != nil {
 			return err
+		}
+		if idle {
+			return &degraded{"degraded: binds are served and password changes recorded; nothing is replicated before a restart, because the change log was damaged when the daemon started: restart it"}
 		}
 		return roomOf(st)
 	}

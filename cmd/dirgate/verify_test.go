@@ -13,6 +13,7 @@ import (
 	"github.com/dirgate/dirgate/cmd/internal/config"
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // record appends accepted changes to the store of an installation.
@@ -111,6 +112,10 @@ func TestL3_VerifyAndWayBack(t *testing.T) {
 	}
 	if text := scrape(t, d, "/metrics"); !strings.Contains(text, "dirgate_changelog_damaged 0") {
 		t.Errorf("metrics: %s", text)
+	}
+	ready := watchDamage(prometheus.NewRegistry(), d.opened.store, d.engine == nil, func(context.Context) error { return nil })
+	if err := ready(ctx); err == nil || !strings.Contains(err.Error(), "nothing is replicated before a restart") {
+		t.Errorf("readyz says %v of a daemon that replicates nothing", err)
 	}
 	stop()
 	if err := <-ended; err != nil {
