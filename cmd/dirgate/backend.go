@@ -67,10 +67,6 @@ type opened struct {
 // where they are missing, a lost key would look like an empty store.
 func keysDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "keys") }
 
-// keepRecords is how long the change log tells the story of a change that
-// ended, and how long a dead letter waits to be retried.
-const keepRecords = 90 * 24 * time.Hour
-
 // openStore opens the store of an installation.
 func openStore(cfg *config.Config, log *slog.Logger) (*opened, error) {
 	if err := rightUser(cfg.DataDir, os.Geteuid()); err != nil {
@@ -93,7 +89,7 @@ func openStore(cfg *config.Config, log *slog.Logger) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.Open(store.Options{Dir: filepath.Join(cfg.DataDir, "store"), Sealer: sealer, LogKey: logKey, Retention: keepRecords, Log: log.With("in", "store")})
+	st, err := store.Open(store.Options{Dir: filepath.Join(cfg.DataDir, "store"), Sealer: sealer, LogKey: logKey, Retention: time.Duration(cfg.Changelog.Retention), Log: log.With("in", "store")})
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,7 @@ type Config struct {
 	Admin     Admin
 	JumpCloud JumpCloud
 	Replicate Replicate
+	Changelog Changelog
 	Log       Log
 }
 
@@ -93,6 +94,11 @@ type Replicate struct {
 	Workers int // accounts worked on at a time
 }
 
+// Changelog is the durable log of changes.
+type Changelog struct {
+	Retention Duration // how long records are kept after their change ended
+}
+
 // Log is the daemon's log.
 type Log struct {
 	Level  string // debug, info, warn or error
@@ -124,6 +130,7 @@ func Default() Config {
 		Admin:     Admin{Socket: "/run/dirgate/admin.sock"},
 		JumpCloud: JumpCloud{RequestsPerSecond: 10, MaxInFlight: 4},
 		Replicate: Replicate{Workers: 4},
+		Changelog: Changelog{Retention: Duration(90 * 24 * time.Hour)},
 		Log:       Log{Level: "info", Format: "text"},
 	}
 }

@@ -24,6 +24,7 @@ func custom() Config {
 		Admin:     Admin{Socket: "/srv/admin.sock"},
 		JumpCloud: JumpCloud{ClientID: "client", ClientSecretFile: "/srv/keys/jc.secret", TokenURL: "https://token.example.test/oauth2/token", RequestsPerSecond: 2.5, MaxInFlight: 1},
 		Replicate: Replicate{Workers: 9},
+		Changelog: Changelog{Retention: Duration(1000 * time.Hour)},
 		Log:       Log{Level: "debug", Format: "json"},
 	}
 }
@@ -52,6 +53,8 @@ jumpcloud:
   max_in_flight: 1
 replicate:
   workers: 9
+changelog:
+  retention: 1000h
 log:
   level: debug
   format: json

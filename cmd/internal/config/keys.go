@@ -111,6 +111,9 @@ var keys = []key{
 	integer("replicate.workers", "Accounts replicated at a time.",
 		func(c *Config) *int { return &c.Replicate.Workers }, 1, 256),
 
+	duration("changelog.retention", "How long the records of a change are kept after it ended. A dead letter that\nnobody retried for so long is discarded, with its password.",
+		func(c *Config) *Duration { return &c.Changelog.Retention }, 24*time.Hour, 10*365*24*time.Hour),
+
 	oneOf("log.level", "Least severe message to log.",
 		func(c *Config) *string { return &c.Log.Level }, "debug", "info", "warn", "error"),
 	oneOf("log.format", "Form of the log on standard error.",
