@@ -61,9 +61,9 @@ func (s *session) answerGuarded(msg ldapwire.Message, d admission) error {
 		s.srv.cfg.Metrics.binds.WithLabelValues("refused", "throttled").Inc()
 	}
 	if d.first {
-		s.log.Warn("new passwords for this name are held back: another failure could lock the account", "address", s.address)
+		s.log.Warn("new passwords for this name are held back: another failure could lock the account", "name", clip(s.guarded), "address", s.address)
 	}
-	return s.answerLocally(msg, d.answer.code, d.answer.text)
+	return s.answerLocally(msg, d.answer.code, d.answer.text, "name", clip(s.guarded), "guard", d.held)
 }
 
 // bindFailed settles an attempt without an answer.

@@ -52,6 +52,7 @@ type session struct {
 	logsDetails bool // debug level is on: its arguments are worth making
 
 	// Owned by the client loop.
+	told      told      // refusals in the log
 	up        *upstream // nil: none yet, or thrown away
 	kept      keptBind  // what makes another DC connection the session's
 	domain    *Domain   // that the newest bind was for; nil: the default
@@ -363,10 +364,18 @@ func (s *session) details(msg string, args ...any) {
 	}
 }
 
-// answerLocally answers a request without the DC.
-func (s *session) answerLocally(msg ldapwire.Message, code ldapwire.ResultCode, why string) error {
+// answerLocally answers a request without the DC. The log says so, with more
+// about it: nobody finds the reason of such a refusal at a DC.
+func (s *session) answerLocally(msg ldapwire.Message, code ldapwire.ResultCode, why string, more ...any) error {
 	s.srv.cfg.Metrics.observe(msg.Op, code, 0)
-	s.details("answered by the gateway", "msg_id", msg.ID, "op", msg.Op.String(), "result", code.String(), "why", why)
+	if refusal := s.told.worth(msg.Op, code, time.Now()); refusal || s.logsDetails {
+		level := slog.LevelDebug
+		if refusal {
+			level = slog.LevelInfo
+		}
+		s.log.Log(s.ctx, level, "answered by the gateway",
+			append([]any{"msg_id", msg.ID, "op", msg.Op.String(), "result", code.String(), "why", why}, more...)...)
+	}
 	var frame []byte
 	if msg.Op == ldapwire.OpExtendedRequest {
 		frame = ldapwire.AppendExtendedResponse(nil, msg.ID, code, "", why, "", nil, false)
