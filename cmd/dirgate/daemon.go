@@ -122,7 +122,7 @@ func (d *daemon) newGateway(registry *prometheus.Registry) (err error) {
 		Reconnect: d.cfg.Gateway.Reconnect, RelaySASL: d.cfg.Gateway.SASL == "relay",
 	})
 	if err == nil {
-		err = d.gateway.SetLimits(limitsOf(d.cfg))
+		err = d.gateway.SetLimits(d.limits(d.cfg))
 	}
 	if err != nil {
 		return err

@@ -70,7 +70,7 @@ func (s *settings) apply(text []byte) error {
 		return err
 	}
 	if s.d.gateway != nil {
-		if err := s.d.gateway.SetLimits(limitsOf(cfg)); err != nil {
+		if err := s.d.gateway.SetLimits(s.d.limits(cfg)); err != nil {
 			return err
 		}
 	}

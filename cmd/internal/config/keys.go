@@ -64,7 +64,7 @@ var keys = []key{
 		func(c *Config) *Size { return &c.Gateway.MaxMessage }, 64*KiB, 256*MiB),
 	duration("gateway.idle_timeout", "A session that is silent for this long is ended.",
 		func(c *Config) *Duration { return &c.Gateway.IdleTimeout }, time.Second, 7*24*time.Hour),
-	integer("gateway.max_connections", "Client connections at a time; more are closed at once.",
+	integer("gateway.max_connections", "Client connections at a time; more are closed at once. Each needs two open files:\nwhere the limit of these is too low for them, the log says how many are let in.",
 		func(c *Config) *int { return &c.Gateway.MaxConnections }, 1, 1_000_000),
 	integer("gateway.max_connections_per_ip", "The same for one client address; 0: half of max_connections.",
 		func(c *Config) *int { return &c.Gateway.MaxConnectionsPerIP }, 0, 1_000_000),
