@@ -53,6 +53,10 @@ type Domain struct {
 	ImportAccount string `json:"importAccount,omitempty"` // bind name of the service account
 	SyncAccount   string `json:"syncAccount,omitempty"`
 
+	// Actions and Mapping say how users are imported.
+	Actions identity.Actions `json:"actions,omitzero"`
+	Mapping identity.Mapping `json:"mapping,omitzero"`
+
 	JumpCloud JumpCloudRegistration `json:"jumpcloud"`
 	CreatedAt time.Time             `json:"createdAt"`
 	UpdatedAt time.Time             `json:"updatedAt"`
