@@ -194,7 +194,8 @@ func (s *Store) BeginAttempt(ctx context.Context, seq identity.Seq, evidence str
 }
 
 // MarkApplied records that the other side has the change, stores link (unless
-// nil) and deletes the password. Of a change that was superseded or discarded
+// nil) and deletes the password. What the import keeps in a link stays as it
+// is stored ([Store.ChangeLink]). Of a change that was superseded or discarded
 // meanwhile the log says so and the status stays. When the link conflicts
 // with another the error wraps [ErrLinkConflict] and nothing is recorded.
 func (s *Store) MarkApplied(ctx context.Context, seq identity.Seq, link *identity.Link) error {
@@ -202,7 +203,10 @@ func (s *Store) MarkApplied(ctx context.Context, seq identity.Seq, link *identit
 		var linked identity.Link
 		var err error
 		if link != nil {
-			if linked, err = checkLink(b.txn, *link); err != nil {
+			if linked, err = checkLink(b.txn, *link); err == nil {
+				err = keepImported(b.txn, &linked)
+			}
+			if err != nil {
 				return err
 			}
 		}

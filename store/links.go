@@ -28,6 +28,42 @@ func (s *Store) PutLink(ctx context.Context, link identity.Link) error {
 	return nil
 }
 
+// ChangeLink brings a stored link up to date in one transaction, so that what
+// others store there in the same moment stays. The error wraps [ErrNotFound]
+// when there is none. change may be called more than once.
+func (s *Store) ChangeLink(ctx context.Context, domain string, guid identity.GUID, change func(*identity.Link)) error {
+	domain = strings.ToLower(domain)
+	err := s.submit(ctx, func(b *batch) error {
+		var link identity.Link
+		if err := get(b.txn, keyLink(domain, guid), &link); err != nil {
+			return err
+		}
+		id := link.JumpCloudID
+		change(&link)
+		if link.Domain != domain || link.GUID != guid || link.JumpCloudID != id {
+			return fmt.Errorf("it would be that of another pair: %w", ErrLinkConflict)
+		}
+		b.putLink(link)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("change link of account %s: %w", guid, err)
+	}
+	return nil
+}
+
+// keepImported takes from the stored link what the import keeps there: whoever
+// stores the link of a password may have read it before.
+func keepImported(txn *badger.Txn, link *identity.Link) error {
+	var old identity.Link
+	err := get(txn, keyLink(link.Domain, link.GUID), &old)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	link.SuspendedByUs, link.SudoGiven, link.ExpiredFor = old.SuspendedByUs, old.SudoGiven, old.ExpiredFor
+	return err
+}
+
 // checkLink refuses a link that is not one to one. It keeps the newer of two
 // password numbers: answers may come in another order than the requests went.
 func checkLink(txn *badger.Txn, link identity.Link) (identity.Link, error) {

@@ -69,6 +69,25 @@ func (s *Store) MirrorGroup(domain string, guid identity.GUID) (g identity.Group
 	return g, err
 }
 
+// NewestState returns the newest change of state of an account or group, or
+// wraps ErrNotFound: retention may have removed it.
+func (s *Store) NewestState(domain string, guid identity.GUID) (e identity.Entry, err error) {
+	key := keyNewest(identity.Change{Kind: identity.UserChange, Direction: identity.Import,
+		Account: identity.Account{Domain: strings.ToLower(domain), GUID: guid}})
+	err = s.view(func(txn *badger.Txn) error {
+		var seq identity.Seq
+		if err := get(txn, key, &seq); err != nil {
+			return err
+		}
+		e, err = getEntry(txn, seq)
+		return err
+	})
+	if err != nil {
+		return identity.Entry{}, fmt.Errorf("newest change of state of %s: %w", guid, err)
+	}
+	return e, nil
+}
+
 // ImportBatch is what a reader of a domain learnt at once.
 type ImportBatch struct {
 	// Users and Groups are put into the mirror, Gone are taken out of it.

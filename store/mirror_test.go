@@ -90,6 +90,12 @@ func TestL1_ImportIsOneTransaction(t *testing.T) {
 	if want := []identity.ChangeKind{identity.UserChange, identity.GroupChange, identity.UserChange}; !reflect.DeepEqual(kinds, want) {
 		t.Errorf("pending kinds %v, want %v in order", kinds, want)
 	}
+	if e, err := f.NewestState("CORP.example", guid(2)); err != nil || e.Seq != pending[2].Seq {
+		t.Errorf("newest of account 2: %+v, %v", e, err)
+	}
+	if _, err := f.NewestState("corp.example", guid(3)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("newest of one without changes: %v", err)
+	}
 	if report, err := f.Verify(); err != nil || !report.OK() {
 		t.Errorf("verify: %+v, %v", report, err)
 	}
@@ -334,5 +340,36 @@ func TestHeldOld(t *testing.T) {
 		t.Errorf("held for longer than records are kept: %+v", e)
 	} else if err != nil && !errors.Is(err, ErrNotFound) {
 		t.Error(err)
+	}
+}
+
+// TestL1_LinkKeepsBoth: import and passwords share a link, and neither takes
+// from it what the other wrote.
+func TestL1_LinkKeepsBoth(t *testing.T) {
+	f := newStore(t)
+	ctx := t.Context()
+	stale := identity.Link{Domain: "corp.example", GUID: guid(1), JumpCloudID: "j1", Username: "u", At: start}
+	ok(t, f.PutLink(ctx, stale))
+	ok(t, f.ChangeLink(ctx, "CORP.example", guid(1), func(l *identity.Link) {
+		l.SuspendedByUs, l.SudoGiven, l.ExpiredFor = true, true, start
+	}))
+	seq := f.pend(t, 1, "pw")
+	stale.PasswordSeq, stale.PasswordAt = seq, start
+	ok(t, f.MarkApplied(ctx, seq, &stale))
+	want := stale
+	want.SuspendedByUs, want.SudoGiven, want.ExpiredFor = true, true, start
+	if got, err := f.LinkByGUID("corp.example", guid(1)); err != nil || got != want {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+	ok(t, f.ChangeLink(ctx, "corp.example", guid(1), func(l *identity.Link) { l.SuspendedByUs = false }))
+	want.SuspendedByUs = false
+	if got, err := f.LinkByGUID("corp.example", guid(1)); err != nil || got != want {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+	if err := f.ChangeLink(ctx, "corp.example", guid(1), func(l *identity.Link) { l.JumpCloudID = "j2" }); !errors.Is(err, ErrLinkConflict) {
+		t.Errorf("another user: %v", err)
+	}
+	if err := f.ChangeLink(ctx, "corp.example", guid(2), func(*identity.Link) {}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("without a link: %v", err)
 	}
 }
