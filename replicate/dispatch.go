@@ -103,8 +103,8 @@ func (d *dispatcher) start(ctx context.Context) error {
 }
 
 func (d *dispatcher) begin(ctx context.Context, entry identity.Entry, now time.Time) {
-	if entry.Status != identity.StatusPending || entry.Direction != identity.Import {
-		return
+	if entry.Status != identity.StatusPending || entry.Direction != identity.Import || entry.Kind.IsState() {
+		return // changes of state are another's to apply
 	}
 	if entry.NextTry.After(now) {
 		d.queue.put(entry.Seq, entry.NextTry)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/dirgate/dirgate/replicate/ad"
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
+	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
 	"github.com/dirgate/dirgate/testenv/adsim"
@@ -130,4 +131,24 @@ func TestP2_Stale(t *testing.T) {
 	if w.accepts("alice", "Old.Pass1") {
 		t.Error("JumpCloud has the old password")
 	}
+}
+
+// TestStateChangesAreLeft: a change of a user's state is not taken for a
+// password.
+func TestStateChangesAreLeft(t *testing.T) {
+	w := newWorld(t)
+	change := identity.Change{Kind: identity.UserChange, Direction: identity.Import, Account: w.alice}
+	if err := w.store.AppendImport(t.Context(), domainName, store.ImportBatch{CursorName: "c", Changes: []identity.Change{change}}); err != nil {
+		t.Fatal(err)
+	}
+	e, err := w.store.NewestState(domainName, w.alice.GUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.step()
+	w.want(e.Seq, identity.StatusPending, "")
+	password := w.accept(w.alice, "Some.Pass1")
+	w.step()
+	w.want(password, identity.StatusApplied, "")
+	w.want(e.Seq, identity.StatusPending, "")
 }
