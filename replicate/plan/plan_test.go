@@ -129,3 +129,15 @@ func TestG5_Settle(t *testing.T) {
 		})
 	}
 }
+
+func TestMade(t *testing.T) {
+	guid := identity.GUID{1, 15: 2}
+	if got, made := Made(newID(guid)); !made || got != guid {
+		t.Errorf("got %v, %v", got, made)
+	}
+	for _, id := range []string{"", "64b0c0ffee64b0c0ffee0001", "new:", "new:x"} {
+		if got, made := Made(id); made {
+			t.Errorf("%q: got %v", id, got)
+		}
+	}
+}

@@ -3,12 +3,26 @@ package plan
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/dirgate/dirgate/store/identity"
 )
 
 // newID stands for the id of a user or group that a plan would create.
-func newID(guid identity.GUID) string { return "new:" + guid.String() }
+func newID(guid identity.GUID) string { return prefixNew + guid.String() }
+
+const prefixNew = "new:"
+
+// Made tells of which AD account or group an id in an [Action] is the one that
+// carrying out the plan would make; false: it is one of JumpCloud's.
+func Made(id string) (identity.GUID, bool) {
+	text, ok := strings.CutPrefix(id, prefixNew)
+	if !ok {
+		return identity.GUID{}, false
+	}
+	guid, err := identity.ParseGUID(text)
+	return guid, err == nil
+}
 
 // carryOut does in mind what an action would do.
 func (p *planner) carryOut(a Action) {
