@@ -42,7 +42,7 @@ func (b *logBuffer) String() string {
 	return b.text.String()
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	sim, err := jcsim.Start(jcsim.Config{})
 	if err != nil {
@@ -64,7 +64,7 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-func (b *bench) make(t *testing.T, cfg Config) *Client {
+func (b *bench) make(t testing.TB, cfg Config) *Client {
 	t.Helper()
 	c, err := New(cfg)
 	if err != nil {

@@ -263,3 +263,25 @@ func BenchmarkListUsers10000(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkCreateAndBind is the import of one user, against a simulator that
+// has as many users as were made before.
+func BenchmarkCreateAndBind(b *testing.B) {
+	w := newBench(b)
+	ad := w.directory(b)
+	cfg := w.config
+	cfg.RequestsPerSecond, cfg.Log = 1e6, nil
+	c := w.make(b, cfg)
+	i := 0
+	for b.Loop() {
+		i++
+		name := fmt.Sprintf("user%d", i)
+		u, err := c.CreateUser(b.Context(), ad, []Field{{"username", name}, {"email", name + "@corp.example"}, {"restrictedFields", "email password"}})
+		if err == nil {
+			err = c.BindUser(b.Context(), ad, u.ID)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -13,7 +13,7 @@ import (
 )
 
 // directory registers an AD object.
-func (b *bench) directory(t *testing.T) string {
+func (b *bench) directory(t testing.TB) string {
 	t.Helper()
 	d, err := b.client.CreateActiveDirectory(t.Context(), "DC=corp;DC=example")
 	if err != nil {
