@@ -325,6 +325,22 @@ func TestG9_NoticeIsNotPassedOn(t *testing.T) {
 	c.wantSilence(2)
 }
 
+// TestG9_AnswerBeforeTheEnd: what a DC says before it goes is passed on at once,
+// and does not wait for more to be said.
+func TestG9_AnswerBeforeTheEnd(t *testing.T) {
+	r, dcs := newPairRig(t)
+	dcs.a.lose = ldapwire.OpCompareRequest
+	dcs.a.before = func(msg ldapwire.Message) []byte { // in one piece: no read waits between the two
+		return append(plainAnswer(msg), ldapwire.AppendNoticeOfDisconnection(nil, ldapwire.ResultBusy, "going down")...)
+	}
+	c := r.dial()
+	c.bind(1)
+	dcs.dialled.Store(dcs.b)
+	c.wantSilence(2)
+	dcs.b.wantOps(t)
+	c.wantSilence(3)
+}
+
 // TestG9_AllDown: while no DC can be reached requests are answered with
 // unavailable, and the session is itself again when one can.
 func TestG9_AllDown(t *testing.T) {

@@ -217,6 +217,7 @@ func (s *session) answersEnd(up *upstream, err error) {
 	if up.isRetired() || (up.parked.Load() && errors.Is(err, os.ErrDeadlineExceeded)) {
 		return
 	}
+	s.flushToClient() // no read has waited since the last answer
 	up.err = err
 	close(up.gone)
 	s.wake()
