@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -56,7 +57,7 @@ func openBadger(o badger.Options) (db *badger.DB, err error) {
 		if err != nil {
 			db = nil // one that is half open cannot be closed
 		}
-		if _, system := errors.AsType[syscall.Errno](err); err != nil && !system {
+		if err != nil && !bySystem(err) {
 			err = fmt.Errorf("%w: %w", err, ErrCorrupt)
 		}
 	}()
@@ -66,6 +67,17 @@ func openBadger(o badger.Options) (db *badger.DB, err error) {
 		}
 	}
 	return badger.Open(o)
+}
+
+// bySystem tells what the machine lacks from what is wrong with the files. Of
+// many errors Badger passes on the text alone.
+func bySystem(err error) bool {
+	if _, system := errors.AsType[syscall.Errno](err); system {
+		return true
+	}
+	text := err.Error()
+	return slices.ContainsFunc([]syscall.Errno{unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EACCES, unix.EPERM, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO, unix.EAGAIN},
+		func(e syscall.Errno) bool { return strings.Contains(text, e.Error()) })
 }
 
 // badgerLog passes on Badger's messages: its errors and warnings as warnings,

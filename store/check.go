@@ -68,6 +68,10 @@ type Report struct {
 	// BadRecords counts all records that are missing or altered.
 	BadRecords int64 `json:"badRecords"`
 
+	// System tells that the database could not be opened for a reason that is
+	// none of its own, such as a full disk.
+	System bool `json:"system,omitempty"`
+
 	// wrong tells, by kind, whether its values are not what was written.
 	wrong [len(kinds)]bool
 }

@@ -61,7 +61,8 @@
 // read there, unless the database's are what was written. [Store.Verify] checks again at any time, and replays the log as well.
 //
 // An older copy of the database and of the mark together cannot be told from
-// the present: what lies on another machine would have to tell. So a restored
+// the present: what lies on another machine would have to tell, and package
+// replicate asks AD when the password was last set. A restored
 // store, and one whose loss was accepted, hold back what was pending: a newer
 // password may have been set since, and only a person can tell.
 //

@@ -120,11 +120,15 @@ func (s *Store) openKept(o Options, cause error) error {
 	if err == nil {
 		s.db, err = keptDB(kept, o)
 	}
+	system := !errors.Is(cause, ErrCorrupt)
+	if err != nil && system {
+		return cause
+	}
 	if err != nil {
 		return fmt.Errorf("%w; restore the last backup with `dirgate restore` (and binds cannot be served meanwhile: %w)", cause, err)
 	}
 	s.work.last = m.Last
-	s.setDamage(&Report{Last: m.Last, Findings: []Finding{{Kind: FindingDatabase, Detail: "it cannot be opened: " + cause.Error()}}})
+	s.setDamage(&Report{Last: m.Last, System: system, Findings: []Finding{{Kind: FindingDatabase, Detail: "it cannot be opened: " + cause.Error()}}})
 	return nil
 }
 

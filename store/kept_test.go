@@ -12,6 +12,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
+	"golang.org/x/sys/unix"
 )
 
 // registered is a store with a registration and two changes, one pending.
@@ -115,6 +116,30 @@ func keptOfAnother(t *testing.T) []byte {
 	content, err := os.ReadFile(f.dir + ".domains")
 	ok(t, err)
 	return content
+}
+
+// TestL3_MachineKeepsDatabaseShut: what is no damage is not called a case for a
+// backup.
+func TestL3_MachineKeepsDatabaseShut(t *testing.T) {
+	f, d := registered(t)
+	ok(t, f.Close())
+	dir, err := os.Open(f.dir)
+	ok(t, err)
+	ok(t, unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)) // as another program would
+	f.Store = nil
+	f.reopen(t)
+	ok(t, dir.Close())
+	f.serves(t, d)
+	if r := f.Damage(); r == nil || !r.System || contains(r.WayBack(), "restore") || !contains(r.WayBack(), "restart") {
+		t.Errorf("damage %+v, want the machine's fault", r)
+	}
+	f.reopen(t)
+	f.verified(t)
+
+	full := fmt.Errorf("Cannot write pid file %q err: %v", "LOCK", unix.ENOSPC) // in Badger's words
+	if !bySystem(full) || bySystem(errors.New("manifest has bad magic")) {
+		t.Error("a full disk is taken for damage, or damage for a full disk")
+	}
 }
 
 // forge writes a registration that sends binds to a server of the forger's,

@@ -167,6 +167,9 @@ func (s *Store) Damage() *Report { return s.damage.Load() }
 
 // WayBack is what to do about a damaged store.
 func (r *Report) WayBack() string {
+	if r.System {
+		return "nothing says that its files are damaged: mend what keeps them from being opened, and restart the daemon"
+	}
 	if r.has(FindingDatabase) {
 		return "stop the daemon, move the data directory away and restore a backup with `dirgate restore`; without one, move only the files whose names begin with that of the store away, and register the domains again: what was pending is lost then"
 	}

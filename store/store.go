@@ -173,7 +173,7 @@ func open(o Options, wrap func(commit func(*badger.Txn) error) func(*badger.Txn)
 	switch {
 	case err == nil:
 		err = s.load(o)
-	case errors.Is(err, ErrCorrupt) && !o.InMemory:
+	case !o.InMemory:
 		err = s.openKept(o, err)
 	}
 	if err != nil {
