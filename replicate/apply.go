@@ -59,7 +59,7 @@ func (e *Engine) decide(ctx context.Context, j *job) (err error) {
 	if j.peers, err = e.cfg.Peers(j.entry.Account.Domain); err != nil {
 		return err
 	}
-	j.facts.Change = j.entry.Change
+	j.facts.Change, j.facts.Since = j.entry.Change, j.entry.Since
 	if j.entry.MustChange || j.entry.Account.GUID.IsZero() {
 		j.decision = plan.Password(j.facts) // AD is not asked about a mere name
 		return nil

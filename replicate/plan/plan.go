@@ -58,6 +58,8 @@ type PasswordCase struct {
 	Change identity.Change
 	// AD is the account now; nil when it is not found.
 	AD *identity.User
+	// Since is when the change became pending, by our clock; zero: not known.
+	Since time.Time
 	// Doubt is for how long the decision has been to Wait, for the same
 	// Reason.
 	Doubt time.Duration
@@ -105,8 +107,20 @@ func Early(c PasswordCase) (Decision, bool) {
 		return Decision{Verb: Discard, Reason: temporary}, true
 	case c.Change.Kind == identity.PasswordBind && c.AD.PwdLastSet > c.Change.PwdLastSet:
 		return Decision{Verb: Discard, Reason: "the password was changed in AD after the one that a bind proved"}, true
+	case overtaken(c):
+		return Decision{Verb: DeadLetter, Reason: fmt.Sprintf("AD has a password that was set at %s, after this one was accepted at %s: it was changed past dirgate, or the store is an older copy: run %s, and the next sign-in through dirgate records the present one; if this host's clock was wrong, set it%s",
+			fileTime(c.AD.PwdLastSet).UTC().Format(time.RFC3339), c.Since.UTC().Format(time.RFC3339), discard(c.Change.Seq), retry(c.Change.Seq))}, true
 	}
 	return Decision{}, false
+}
+
+// overtaken reports whether AD has been given another password since. It is
+// what lies outside the store: one that was taken back, with its mark, to an
+// earlier time would have old passwords applied again. The margin is for clocks
+// that disagree; a person who retries the change vouches for it.
+func overtaken(c PasswordCase) bool {
+	return !c.Since.IsZero() && c.Change.Kind != identity.PasswordBind && c.AD.PwdLastSet != 0 &&
+		fileTime(c.AD.PwdLastSet).After(c.Since.Add(grace))
 }
 
 // Password decides about one captured password of an AD account (rules I1,
