@@ -77,13 +77,10 @@ func TestG9_OwnPasswordChanged(t *testing.T) {
 // is not tried elsewhere.
 func TestG9_LostAfterChange(t *testing.T) {
 	r, dcs := newPairRig(t)
-	changed := false
 	dcs.a.answer = func(msg ldapwire.Message) []byte {
-		if changed && msg.Op == ldapwire.OpSearchRequest {
-			close(dcs.a.end)
-			return nil
+		if msg.Op == ldapwire.OpModifyRequest {
+			dcs.a.lose = ldapwire.OpSearchRequest // on this one connection
 		}
-		changed = changed || msg.Op == ldapwire.OpModifyRequest
 		return plainAnswer(msg)
 	}
 	c := r.dial()
