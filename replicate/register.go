@@ -2,6 +2,8 @@ package replicate
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -88,7 +90,7 @@ func (r *registration) run(ctx context.Context) error {
 func (r *registration) checkAD(ctx context.Context) error {
 	found, err := r.peers.AD.Domain(ctx)
 	if err != nil {
-		return fmt.Errorf("check domain controller: %w", err)
+		return fmt.Errorf("check domain controller: %w", advise(err))
 	}
 	if !strings.EqualFold(found.DNSName, r.domain.Name) {
 		return fmt.Errorf("check domain controller: it serves %s, not %s; check DOMAIN and --dc", found.DNSName, r.domain.Name)
@@ -121,6 +123,23 @@ func (r *registration) findScopeGroup(ctx context.Context) (err error) {
 	r.domain.ScopeGroup, r.domain.ScopeGroupGUID, err = r.peers.AD.Exists(ctx, name, want)
 	if errors.Is(err, ad.ErrNotFound) && strings.EqualFold(name, r.old.ScopeGroup) && !r.old.ScopeGroupGUID.IsZero() {
 		r.domain.ScopeGroup, r.domain.ScopeGroupGUID, err = r.peers.AD.Exists(ctx, "<GUID="+r.old.ScopeGroupGUID.String()+">", want)
+	}
+	return err
+}
+
+// advise says what to look at when a controller cannot be used.
+func advise(err error) error {
+	var name x509.HostnameError
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, ad.ErrAccountRefused):
+		return fmt.Errorf("%w; check --import-account and --import-password-file", err)
+	case errors.As(err, &name):
+		return fmt.Errorf("%w; give --dc a name that is in the controller's certificate", err)
+	case errors.As(err, &untrusted):
+		return fmt.Errorf("%w; check that --ca-file has the CA that signed the controllers' certificates", err)
+	case errors.Is(err, ad.ErrUnavailable):
+		return fmt.Errorf("%w; check --dc or --discover, DNS, and that the LDAPS port is open from here", err)
 	}
 	return err
 }

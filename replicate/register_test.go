@@ -1,9 +1,16 @@
 package replicate
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/dirgate/dirgate/certs/certstest"
+	"github.com/dirgate/dirgate/replicate/ad"
+	"github.com/dirgate/dirgate/replicate/jumpcloud"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/secret"
 	"github.com/dirgate/dirgate/testenv/adsim"
@@ -153,6 +160,44 @@ func TestRegisterRefuses(t *testing.T) {
 				t.Errorf("stored %v, %v; want nothing", all, err)
 			}
 		})
+	}
+}
+
+// TestAdvise: an administrator is told what to look at.
+func TestAdvise(t *testing.T) {
+	untrusted := &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
+	misnamed := &tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: new(x509.Certificate), Host: "192.0.2.1"}}
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("%w: data 52e", ad.ErrAccountRefused), "--import-password-file"},
+		{fmt.Errorf("%w: %w", ad.ErrUnavailable, untrusted), "--ca-file"},
+		{fmt.Errorf("%w: %w", ad.ErrUnavailable, misnamed), "--dc a name"},
+		{fmt.Errorf("%w: connection refused", ad.ErrUnavailable), "--discover, DNS"},
+	} {
+		got := advise(fmt.Errorf("read the root DSE: %w", tt.err))
+		if !errors.Is(got, tt.err) || !strings.Contains(got.Error(), tt.want) {
+			t.Errorf("got %q, want it to say %q", got, tt.want)
+		}
+	}
+	if other := errors.New("no advice"); advise(other) != other {
+		t.Error("an unknown error is changed")
+	}
+	w := newWorld(t)
+	for _, tt := range []struct {
+		change func(*ad.Config)
+		want   string
+	}{
+		{func(c *ad.Config) { c.Password = secret.New([]byte("Wrong.Pass1")) }, "--import-password-file"},
+		{func(c *ad.Config) { c.DCs = simDialer{w.ad.Addr(), certstest.New(t).Client("127.0.0.1")} }, "--ca-file"},
+		{func(c *ad.Config) { c.DCs = simDialer{w.ad.Addr(), w.ca.Client("dc1.corp.example.test")} }, "--dc a name"},
+		{func(c *ad.Config) { c.DCs = simDialer{"127.0.0.1:1", w.ca.Client("127.0.0.1")} }, "--discover, DNS"},
+	} {
+		w.connect(func(c *ad.Config, _ *jumpcloud.Config) { tt.change(c) })
+		if _, _, err := w.register(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("got %v, want an error that says %q", err, tt.want)
+		}
 	}
 }
 

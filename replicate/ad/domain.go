@@ -19,10 +19,13 @@ type Domain struct {
 }
 
 // Domain reads the root DSE and the domain's NetBIOS name. It also proves
-// that the service account can bind.
+// that the service account can bind; ErrAccountRefused if not.
 func (c *Client) Domain(ctx context.Context) (Domain, error) {
 	res, _, err := c.search(ctx, "", ldap.ScopeBaseObject, "(objectClass=*)",
 		[]string{"defaultNamingContext", "configurationNamingContext", "dnsHostName"})
+	if ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials) {
+		return Domain{}, fmt.Errorf("%w: %w", ErrAccountRefused, err)
+	}
 	if err != nil {
 		return Domain{}, fmt.Errorf("read the root DSE: %w", err)
 	}
