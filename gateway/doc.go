@@ -153,7 +153,7 @@
 // Cookies of the lost DC mean nothing to the next one, which says so.
 //
 // A DC that hangs keeps its connections. When it has been out of rotation for
-// 1.5 s (30 s, if it is the only one), those on which an answer is due and
+// 1.5 s (30 s, if no other is in it), those on which an answer is due and
 // nothing came for at least half a second are given up; not while a password
 // change is outstanding, which has CaptureTimeout.
 //
