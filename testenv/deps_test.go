@@ -63,7 +63,7 @@ var table = []row{
 
 	{"cmd/dirgate", []string{everything}, nil, "main wires everything"},
 	{"cmd/internal/config", leaves, nil, "a file format, not a program"},
-	{"cmd/internal/admin", []string{"store", "store/identity", "store/secret", "replicate", "delegate"}, nil,
+	{"cmd/internal/admin", []string{"store", "store/identity", "store/secret", "replicate", "replicate/plan", "replicate/importer", "delegate"}, nil,
 		"operations of the daemon, not of its listeners"},
 
 	{"testenv", nil, nil, "holds tests only"},

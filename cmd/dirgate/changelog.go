@@ -21,7 +21,7 @@ func changelogCommand(io streams) *cli.Command {
 				Name:  "list",
 				Usage: "list changes, newest first",
 				Flags: []cli.Flag{
-					&cli.StringSliceFlag{Name: "status", Usage: "only `STATUS`: unsettled, pending, applied, refused, superseded, dead or discarded; repeat for more"},
+					&cli.StringSliceFlag{Name: "status", Usage: "only `STATUS`: unsettled, pending, applied, refused, superseded, dead, discarded or held; repeat for more"},
 					&cli.IntFlag{Name: "limit", Value: 50, Usage: "at most `N` changes (1 to 1000)"},
 				},
 				Action: func(c *cli.Context) error { return changelogList(c, io) },

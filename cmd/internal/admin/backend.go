@@ -50,6 +50,16 @@ type Backend interface {
 	Backup(ctx context.Context, o BackupOptions, w io.Writer) error
 	Retry(ctx context.Context, seq identity.Seq) error
 	Discard(ctx context.Context, seq identity.Seq, reason string) error
+	// PlanImport says what an import of the named domain (empty: the only one)
+	// would do with each account and group. It writes nothing.
+	PlanImport(ctx context.Context, domain string) ([]Planned, error)
+	// RunImport makes one pass of an import; with full everything is compared.
+	RunImport(ctx context.Context, domain string, full bool) (ImportRun, error)
+	// Held lists changes that a guard holds, Approve lets one pass and Reject
+	// gives it up.
+	Held(ctx context.Context, q HeldQuery) ([]identity.Entry, error)
+	Approve(ctx context.Context, seq identity.Seq, who string) error
+	Reject(ctx context.Context, seq identity.Seq, reason string) error
 }
 
 // ChangeQuery selects changes.

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dirgate/dirgate/replicate"
+	"github.com/dirgate/dirgate/replicate/importer"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
@@ -31,6 +33,11 @@ type Local struct {
 	// Keys gives access to the sealing keys; nil: they cannot be exchanged.
 	Keys Keys
 	Now  func() time.Time
+	// Importer makes the importer of a domain, and what ends it; nil: nothing
+	// can be imported.
+	Importer func(store.Domain) (im *importer.Importer, end func(), err error)
+
+	imports sync.Mutex // held while one works
 }
 
 var _ Backend = (*Local)(nil)

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"time"
+
+	"github.com/dirgate/dirgate/replicate/ad"
+	"github.com/dirgate/dirgate/replicate/importer"
+	"github.com/dirgate/dirgate/store"
+)
+
+// importer makes the importer of a registered domain, and what ends it.
+func (d *domains) importer(reg store.Domain) (*importer.Importer, func(), error) {
+	c, err := d.get(reg.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	password, err := d.store.Credential(reg.Name, store.CredImportPassword, d.opener)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer password.Wipe()
+	reader, err := ad.NewReader(ad.ReaderConfig{Config: ad.Config{DCs: c.dcs, Account: reg.ImportAccount, Password: password.Clone(),
+		RootDN: reg.RootDN, ScopeGroup: reg.ScopeGroup, ScopeGroupGUID: reg.ScopeGroupGUID}})
+	if err != nil {
+		return nil, nil, err
+	}
+	im, err := importer.New(importer.Config{Store: d.store, Domain: reg, Reader: reader, AD: c.peers.AD, JumpCloud: c.peers.JumpCloud,
+		Log: d.log.With("in", "import"), Now: time.Now})
+	if err != nil {
+		reader.Close()
+		return nil, nil, err
+	}
+	return im, reader.Close, nil
+}

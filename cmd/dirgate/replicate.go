@@ -1,0 +1,226 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os/user"
+	"strings"
+
+	"github.com/dirgate/dirgate/cmd/internal/admin"
+	"github.com/dirgate/dirgate/replicate/plan"
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/urfave/cli/v2"
+)
+
+func replicateCommand(io streams) *cli.Command {
+	run := func(c *cli.Context, full bool) error {
+		return withBackend(c, io, func(b admin.Backend) error {
+			done, err := b.RunImport(c.Context, c.String("domain"), full)
+			if err != nil {
+				return fmt.Errorf("replicate %s: %w", c.Command.Name, err)
+			}
+			return printRun(c, io, done)
+		})
+	}
+	return command(&cli.Command{
+		Name:  "replicate",
+		Usage: "import users and groups from Active Directory to JumpCloud",
+		Subcommands: []*cli.Command{
+			command(&cli.Command{
+				Name: "plan", Usage: "show what would be written to JumpCloud, and write nothing",
+				Flags:  []cli.Flag{domainFlag()},
+				Action: func(c *cli.Context) error { return replicatePlan(c, io) },
+			}, 0),
+			command(&cli.Command{
+				Name: "run", Usage: "make one pass: record what has changed, and write what is due",
+				Flags: []cli.Flag{domainFlag(), &cli.BoolFlag{Name: "once", Usage: "one pass, then end (required)"}},
+				Action: func(c *cli.Context) error {
+					if !c.Bool("once") {
+						return usagef("replicate run: want --once; see dirgate replicate run --help")
+					}
+					return run(c, false)
+				},
+			}, 0),
+			command(&cli.Command{
+				Name: "resync", Usage: "make one pass that reads and compares everything",
+				Flags:  []cli.Flag{domainFlag()},
+				Action: func(c *cli.Context) error { return run(c, true) },
+			}, 0),
+		},
+	}, 0)
+}
+
+func printRun(c *cli.Context, io streams, done admin.ImportRun) error {
+	if c.String("output") == "json" {
+		return writeJSON(io.out, done)
+	}
+	fmt.Fprintf(io.out, "%d changes recorded, %d applied; open: %d pending, %d held, %d dead letters\n", done.Recorded, done.Applied, done.Pending, done.Held, done.Dead)
+	if done.Held > 0 {
+		fmt.Fprintln(io.out, "see what is held with `dirgate guard list`")
+	}
+	if done.Pending+done.Dead > 0 {
+		fmt.Fprintln(io.out, "see why with `dirgate changelog list --status pending --status dead`")
+	}
+	return nil
+}
+
+func replicatePlan(c *cli.Context, io streams) error {
+	return withBackend(c, io, func(b admin.Backend) error {
+		planned, err := b.PlanImport(c.Context, c.String("domain"))
+		if err != nil {
+			return fmt.Errorf("replicate plan: %w", err)
+		}
+		if c.String("output") == "json" {
+			return writeList(io.out, planned)
+		}
+		var rows [][]string
+		for _, p := range planned {
+			for _, a := range p.Actions {
+				rows = append(rows, []string{p.Name, string(a.Kind), fieldsOf(a), a.Reason})
+			}
+			if p.Skip != "" {
+				rows = append(rows, []string{p.Name, "skip", "", p.Skip})
+			}
+			if p.Note != "" {
+				rows = append(rows, []string{p.Name, "note", "", p.Note})
+			}
+		}
+		if len(rows) == 0 {
+			_, err := fmt.Fprintln(io.out, "nothing is to be done: both sides agree")
+			return err
+		}
+		return table(io.out, "OBJECT\tACTION\tFIELDS\tWHY", rows)
+	})
+}
+
+// fieldsOf shows what is written, or who is meant.
+func fieldsOf(a plan.Action) string {
+	if a.Kind == plan.AddMember || a.Kind == plan.RemoveMember {
+		return a.UserID
+	}
+	var parts []string
+	for _, f := range a.Fields {
+		parts = append(parts, f.Name+"="+shortened(f.To))
+	}
+	return strings.Join(parts, " ")
+}
+
+// shortened keeps a long value from widening a whole column; JSON has it all.
+func shortened(text string) string {
+	const longest = 40
+	if runes := []rune(text); len(runes) > longest {
+		return string(runes[:longest-3]) + "..."
+	}
+	return text
+}
+
+func guardCommand(io streams) *cli.Command {
+	which := []cli.Flag{domainFlag(), &cli.StringFlag{Name: "class", Usage: "only what the guard `CLASS` holds: removals, suspensions, groups or memberships"}}
+	decide := append([]cli.Flag{&cli.Uint64Flag{Name: "seq", Usage: "the change `SEQ` only"}, &cli.BoolFlag{Name: "all", Usage: "all that is held"},
+		&cli.BoolFlag{Name: "yes", Usage: "do not ask"}}, which...)
+	return command(&cli.Command{
+		Name:  "guard",
+		Usage: "decide about changes that a safety threshold holds",
+		Subcommands: []*cli.Command{
+			command(&cli.Command{
+				Name: "list", Usage: "list what is held, and why", Flags: which,
+				Action: func(c *cli.Context) error {
+					return withBackend(c, io, func(b admin.Backend) error {
+						held, err := heldBy(c, b)
+						if err != nil {
+							return fmt.Errorf("guard list: %w", err)
+						}
+						if c.String("output") == "json" {
+							return writeList(io.out, held)
+						}
+						return printHeld(io, held)
+					})
+				},
+			}, 0),
+			command(&cli.Command{
+				Name: "approve", Usage: "let held changes pass; the import applies them", Flags: decide,
+				Action: func(c *cli.Context) error {
+					return decideHeld(c, io, "applied", func(b admin.Backend, seq identity.Seq) error {
+						return b.Approve(c.Context, seq, "approved by "+whoami())
+					})
+				},
+			}, 0),
+			command(&cli.Command{
+				Name: "reject", Usage: "give held changes up", Flags: decide,
+				Action: func(c *cli.Context) error {
+					return decideHeld(c, io, "given up", func(b admin.Backend, seq identity.Seq) error {
+						return b.Reject(c.Context, seq, "rejected by "+whoami())
+					})
+				},
+			}, 0),
+		},
+	}, 0)
+}
+
+// heldBy reads all pages of what the flags select.
+func heldBy(c *cli.Context, b admin.Backend) (held []identity.Entry, err error) {
+	const page = 500
+	q := admin.HeldQuery{Domain: c.String("domain"), Class: c.String("class"), Limit: page}
+	for {
+		entries, err := b.Held(c.Context, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			q.After = e.Seq
+			if seq := c.Uint64("seq"); seq == 0 || uint64(e.Seq) == seq {
+				held = append(held, e)
+			}
+		}
+		if len(entries) < page {
+			return held, nil
+		}
+	}
+}
+
+func decideHeld(c *cli.Context, io streams, what string, do func(admin.Backend, identity.Seq) error) error {
+	if c.Uint64("seq") == 0 && c.String("class") == "" && !c.Bool("all") {
+		return usagef("guard %s: want --seq SEQ, --class CLASS or --all", c.Command.Name)
+	}
+	return withBackend(c, io, func(b admin.Backend) error {
+		held, err := heldBy(c, b)
+		if err != nil {
+			return fmt.Errorf("guard %s: %w", c.Command.Name, err)
+		}
+		if len(held) == 0 {
+			return fmt.Errorf("guard %s: nothing of that is held; see `dirgate guard list`", c.Command.Name)
+		}
+		if !c.Bool("yes") {
+			if err := printHeld(io, held); err != nil {
+				return err
+			}
+			if !confirm(io, fmt.Sprintf("%d changes will be %s. Go on?", len(held), what)) {
+				return fmt.Errorf("guard %s: not confirmed; nothing was done (use --yes without a terminal)", c.Command.Name)
+			}
+		}
+		var errs []error
+		for _, e := range held {
+			if err := do(b, e.Seq); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		fmt.Fprintf(io.out, "%d changes will be %s\n", len(held)-len(errs), what)
+		return errors.Join(errs...)
+	})
+}
+
+func printHeld(io streams, held []identity.Entry) error {
+	var rows [][]string
+	for _, e := range held {
+		rows = append(rows, []string{e.Seq.String(), moment(e.At), e.Class, string(e.Kind), e.Account.SAM, e.Reason})
+	}
+	return table(io.out, "SEQ\tTIME\tGUARD\tCHANGE\tOBJECT\tWHY", rows)
+}
+
+// whoami names who decides, for the log.
+func whoami() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "an unknown user"
+}

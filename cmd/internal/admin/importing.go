@@ -1,0 +1,202 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/dirgate/dirgate/replicate/importer"
+	"github.com/dirgate/dirgate/replicate/plan"
+	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/identity"
+)
+
+const (
+	pathPlanImport = "/v1/import/plan"
+	pathRunImport  = "/v1/import/run"
+	pathHeld       = "/v1/guard/held"
+	pathApprove    = "/v1/guard/approve"
+	pathReject     = "/v1/guard/reject"
+)
+
+// Planned is what an import would do with one account or group, or why it does
+// nothing.
+type Planned struct {
+	GUID    identity.GUID `json:"guid"`
+	Name    string        `json:"name"`
+	Actions []plan.Action `json:"actions,omitempty"`
+	Skip    string        `json:"skip,omitempty"`
+	Note    string        `json:"note,omitempty"`
+}
+
+// ImportRun is what one pass of an import came to: Recorded and Applied are
+// its own changes, the others are all that are open.
+type ImportRun struct {
+	Recorded int `json:"recorded"`
+	Applied  int `json:"applied"`
+	Pending  int `json:"pending"`
+	Held     int `json:"held"`
+	Dead     int `json:"dead"`
+}
+
+// runImport is a request for one pass.
+type runImport struct {
+	Domain string `json:"domain,omitempty"`
+	Full   bool   `json:"full,omitempty"`
+}
+
+// HeldQuery selects held changes.
+type HeldQuery struct {
+	Domain string       `json:"domain,omitempty"`
+	Class  string       `json:"class,omitempty"`
+	After  identity.Seq `json:"after,omitempty"`
+	Limit  int          `json:"limit,omitempty"`
+}
+
+func serveImport(mux *http.ServeMux, b Backend) {
+	serve(mux, pathPlanImport, func(ctx context.Context, q named) ([]Planned, error) { return b.PlanImport(ctx, q.Domain) })
+	serve(mux, pathRunImport, func(ctx context.Context, q runImport) (ImportRun, error) { return b.RunImport(ctx, q.Domain, q.Full) })
+	serve(mux, pathHeld, func(ctx context.Context, q HeldQuery) ([]identity.Entry, error) { return b.Held(ctx, q) })
+	serve(mux, pathApprove, func(ctx context.Context, q onSeq) (nothing, error) { return nothing{}, b.Approve(ctx, q.Seq, q.Reason) })
+	serve(mux, pathReject, func(ctx context.Context, q onSeq) (nothing, error) { return nothing{}, b.Reject(ctx, q.Seq, q.Reason) })
+}
+
+// errNoImport: a Local that was made without access to both sides.
+var errNoImport = errors.New("nothing can be imported from here")
+
+// importing makes the importer of a domain and has do use it. One works at a
+// time: two would make every user twice.
+func (l *Local) importing(name string, do func(store.Domain, *importer.Importer) error) error {
+	d, err := l.pick(name)
+	if err != nil {
+		return err
+	}
+	if l.Importer == nil {
+		return errNoImport
+	}
+	if !l.imports.TryLock() {
+		return errors.New("another import is running; try again when it has ended")
+	}
+	defer l.imports.Unlock()
+	im, end, err := l.Importer(d)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return do(d, im)
+}
+
+// PlanImport reads both sides and says what would be done; it writes nothing.
+func (l *Local) PlanImport(ctx context.Context, domain string) (planned []Planned, err error) {
+	err = l.importing(domain, func(_ store.Domain, im *importer.Importer) error {
+		p, err := im.Plan(ctx)
+		for _, r := range p.Results {
+			planned = append(planned, Planned{GUID: r.GUID, Name: r.Name, Actions: r.Actions, Skip: r.Skip, Note: r.Note})
+		}
+		return err
+	})
+	return planned, err
+}
+
+// RunImport makes one pass: it records what has changed in AD and carries out
+// what is due. With full everything is compared, and not only what changed.
+func (l *Local) RunImport(ctx context.Context, domain string, full bool) (run ImportRun, err error) {
+	err = l.importing(domain, func(d store.Domain, im *importer.Importer) error {
+		before, err := l.LastSeq(ctx)
+		if err != nil {
+			return err
+		}
+		if full {
+			im.Resync()
+		}
+		if err := im.Cycle(ctx); err != nil {
+			return err
+		}
+		_, err = im.Apply(ctx)
+		return errors.Join(err, l.count(d.Name, before, &run))
+	})
+	return run, err
+}
+
+func (l *Local) count(domain string, before identity.Seq, run *ImportRun) error {
+	const page = 1000
+	open := []identity.Status{identity.StatusPending, identity.StatusHeld, identity.StatusDead}
+	for _, o := range []store.ListOptions{{Domain: domain, After: before, Limit: page}, {Domain: domain, Status: open, Limit: page}} {
+		recent := len(o.Status) == 0
+		for {
+			entries, err := l.Store.List(o)
+			if err != nil {
+				return fmt.Errorf("count changes: %w", err)
+			}
+			for _, e := range entries {
+				o.After = e.Seq
+				if e.Kind.IsState() {
+					run.add(e, recent)
+				}
+			}
+			if len(entries) < page {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func (r *ImportRun) add(e identity.Entry, recent bool) {
+	switch {
+	case recent:
+		r.Recorded++
+		if e.Status == identity.StatusApplied {
+			r.Applied++
+		}
+	case e.Status == identity.StatusPending:
+		r.Pending++
+	case e.Status == identity.StatusHeld:
+		r.Held++
+	case e.Status == identity.StatusDead:
+		r.Dead++
+	}
+}
+
+// Held lists changes that a guard holds.
+func (l *Local) Held(_ context.Context, q HeldQuery) ([]identity.Entry, error) {
+	return l.Store.Held(identity.Import, store.HeldOptions{Domain: q.Domain, Class: q.Class, After: q.After, Limit: q.Limit})
+}
+
+// Approve lets a held change pass.
+func (l *Local) Approve(ctx context.Context, seq identity.Seq, who string) error {
+	return l.Store.Approve(ctx, seq, who)
+}
+
+// Reject gives a held change up.
+func (l *Local) Reject(ctx context.Context, seq identity.Seq, reason string) error {
+	return l.Store.Reject(ctx, seq, reason)
+}
+
+// PlanImport says what an import would do.
+func (c *Client) PlanImport(ctx context.Context, domain string) ([]Planned, error) {
+	return call[[]Planned](ctx, c, pathPlanImport, named{Domain: domain})
+}
+
+// RunImport makes one pass of an import.
+func (c *Client) RunImport(ctx context.Context, domain string, full bool) (ImportRun, error) {
+	return call[ImportRun](ctx, c, pathRunImport, runImport{Domain: domain, Full: full})
+}
+
+// Held lists changes that a guard holds.
+func (c *Client) Held(ctx context.Context, q HeldQuery) ([]identity.Entry, error) {
+	return call[[]identity.Entry](ctx, c, pathHeld, q)
+}
+
+// Approve lets a held change pass.
+func (c *Client) Approve(ctx context.Context, seq identity.Seq, who string) error {
+	_, err := call[nothing](ctx, c, pathApprove, onSeq{Seq: seq, Reason: who})
+	return err
+}
+
+// Reject gives a held change up.
+func (c *Client) Reject(ctx context.Context, seq identity.Seq, reason string) error {
+	_, err := call[nothing](ctx, c, pathReject, onSeq{Seq: seq, Reason: reason})
+	return err
+}
