@@ -19,8 +19,9 @@ import (
 type job struct {
 	entry   identity.Entry
 	results []plan.Result
+	left    int  // results with actions that are not carried out
 	begun   bool // an attempt was recorded
-	ended   bool // it was put off, is dead, held, or no longer pending
+	ended   bool // it is applied, put off, dead, held, or no longer pending
 	next    time.Time
 }
 
@@ -62,11 +63,14 @@ func (i *Importer) apply(ctx context.Context) (next time.Time, err error) {
 	if err != nil {
 		return next, err
 	}
-	run := &run{Importer: i, world: w, jobs: jobs, scope: plan.NewScope(w.Tree)}
+	run := &run{Importer: i, world: w, jobs: jobs, scope: plan.NewScope(w.Tree), until: w.Now.Add(passLimit)}
 	for _, r := range p.Results {
 		if j := jobs[r.GUID]; j != nil {
 			j.results = append(j.results, r)
-			run.order = append(run.order, r)
+			if len(r.Actions) > 0 {
+				j.left++
+				run.order = append(run.order, r)
+			}
 		}
 	}
 	if err := run.hold(ctx); err != nil {
@@ -126,7 +130,17 @@ type run struct {
 	world plan.World
 	scope *plan.Scope
 	jobs  map[identity.GUID]*job
-	order []plan.Result // of jobs
+	order []plan.Result // of jobs, those with actions
+	until time.Time     // when the pass ends, whatever is left
+}
+
+// passLimit bounds a pass, so that what happens in AD meanwhile does not wait
+// for an import of thousands.
+const passLimit = 5 * time.Minute
+
+// cut: the rest is for another pass.
+func (r *run) cut(ctx context.Context) bool {
+	return ctx.Err() != nil || r.stopped() || r.cfg.Now().After(r.until)
 }
 
 // hold stops what takes more than the limits allow. What a person approved is
@@ -164,7 +178,7 @@ func (j *job) actions() (all []plan.Action) {
 // before they are given to others. Only users that are made side by side
 // cannot be in one another's way.
 func (r *run) all(ctx context.Context) error {
-	for at := 0; at < len(r.order) && ctx.Err() == nil && !r.stopped(); {
+	for at := 0; at < len(r.order) && !r.cut(ctx); {
 		end := at
 		for end < len(r.order) && makes(r.order[end]) {
 			end++
@@ -177,7 +191,7 @@ func (r *run) all(ctx context.Context) error {
 			continue
 		}
 		err := sideBySide(r.cfg.Workers, r.order[at:end], func(result plan.Result) error {
-			if ctx.Err() != nil || r.stopped() {
+			if r.cut(ctx) {
 				return nil
 			}
 			return r.one(ctx, result)
@@ -187,7 +201,7 @@ func (r *run) all(ctx context.Context) error {
 		}
 		at = end
 	}
-	return r.finish(context.WithoutCancel(ctx), ctx.Err() != nil || r.stopped())
+	return r.finish(context.WithoutCancel(ctx))
 }
 
 func makes(r plan.Result) bool { return len(r.Actions) > 0 && r.Actions[0].Kind == plan.CreateUser }
@@ -225,7 +239,7 @@ func (i *Importer) stopped() bool {
 // one carries out one result. The error is the store's.
 func (r *run) one(ctx context.Context, result plan.Result) error {
 	j := r.jobs[result.GUID]
-	if j.ended || len(result.Actions) == 0 {
+	if j.ended {
 		return nil
 	}
 	if !j.begun {
@@ -249,17 +263,38 @@ func (r *run) one(ctx context.Context, result plan.Result) error {
 	r.mu.Lock()
 	r.strikes = 0
 	r.mu.Unlock()
-	return nil
+	if j.left--; j.left > 0 {
+		return nil
+	}
+	return r.applied(context.WithoutCancel(ctx), j)
 }
 
-// finish records what became of the changes that did not fail.
-func (r *run) finish(ctx context.Context, cut bool) error {
+// applied records that a change was carried out.
+func (r *run) applied(ctx context.Context, j *job) error {
+	j.ended = true
+	err := r.agreeIf(ctx, j)
+	if err == nil {
+		err = r.cfg.Store.MarkApplied(ctx, j.entry.Seq, nil)
+	}
+	if errors.Is(err, store.ErrState) {
+		return nil // superseded or discarded meanwhile
+	}
+	return err
+}
+
+// finish records what became of the changes of which nothing was wanted. Those
+// that a pass was too short for are due at once.
+func (r *run) finish(ctx context.Context) error {
 	r.mu.Lock()
 	r.strikes = 0
 	r.mu.Unlock()
 	for _, j := range r.jobs {
-		if j.ended || cut {
-			continue // they are still pending
+		if j.ended {
+			continue
+		}
+		if j.left > 0 {
+			j.next = r.cfg.Now()
+			continue
 		}
 		skip := ""
 		for _, result := range j.results {
@@ -267,13 +302,13 @@ func (r *run) finish(ctx context.Context, cut bool) error {
 				skip = result.Skip
 			}
 		}
-		var err error
-		if skip != "" && !j.begun {
-			err = r.cfg.Store.Discard(ctx, j.entry.Seq, "skipped: "+skip)
-		} else if err = r.agreeIf(ctx, j); err == nil {
-			err = r.cfg.Store.MarkApplied(ctx, j.entry.Seq, nil)
+		if skip == "" {
+			if err := r.applied(ctx, j); err != nil {
+				return err
+			}
+			continue
 		}
-		if err != nil && !errors.Is(err, store.ErrState) {
+		if err := r.cfg.Store.Discard(ctx, j.entry.Seq, "skipped: "+skip); err != nil && !errors.Is(err, store.ErrState) {
 			return err
 		}
 	}

@@ -19,6 +19,20 @@ type directory struct {
 	users  map[identity.GUID]identity.User
 	groups map[identity.GUID]identity.Group
 	cursor ad.Cursor // empty: everything must be read
+	// shared: the maps are those of the state before, of which nothing has
+	// changed.
+	shared bool
+}
+
+// apply brings it up to date, on maps of its own.
+func (d *directory) apply(batch *ad.Batch) {
+	if len(batch.Changes) == 0 {
+		return
+	}
+	if d.shared {
+		d.users, d.groups, d.shared = maps.Clone(d.users), maps.Clone(d.groups), false
+	}
+	batch.Apply(d.users, d.groups)
 }
 
 // adminsGroup is the group whose members become administrators of their
@@ -66,13 +80,13 @@ func (i *Importer) look(ctx context.Context) (next *directory, full bool, err er
 
 // follow reads what has changed since the cursor.
 func (i *Importer) follow(ctx context.Context) (*directory, error) {
-	next := &directory{users: maps.Clone(i.dir.users), groups: maps.Clone(i.dir.groups), cursor: i.dir.cursor}
+	next := &directory{users: i.dir.users, groups: i.dir.groups, cursor: i.dir.cursor, shared: true}
 	for {
 		batch, err := i.cfg.Reader.Changes(ctx, next.cursor)
 		if err != nil {
 			return nil, err
 		}
-		batch.Apply(next.users, next.groups)
+		next.apply(&batch)
 		next.cursor = batch.Cursor
 		if len(batch.Unreadable) > 0 {
 			i.cfg.Log.Warn("objects have changed and cannot be read", "domain", i.settings.Domain, "objects", len(batch.Unreadable), "first", batch.Unreadable[0].String())
@@ -97,7 +111,7 @@ func (i *Importer) dropMissing(ctx context.Context, d *directory) error {
 	for _, guid := range missing {
 		batch.Changes = append(batch.Changes, ad.Change{GUID: guid, Deleted: true})
 	}
-	batch.Apply(d.users, d.groups)
+	d.apply(&batch)
 	i.missedAt = i.cfg.Now()
 	return nil
 }
@@ -192,6 +206,9 @@ func (d *difference) touched() map[identity.GUID]bool {
 // since compares with an earlier state. Which controller said it is no
 // difference.
 func (d *directory) since(old *directory) (diff difference) {
+	if d.shared {
+		return diff
+	}
 	for guid, u := range d.users {
 		was, ok := old.users[guid]
 		was.DC = u.DC

@@ -122,6 +122,75 @@ func TestL2_Refused(t *testing.T) {
 	w.idle()
 }
 
+// TestPassLimit: a pass ends in time, what it did is recorded, and the rest is
+// due at once.
+func TestPassLimit(t *testing.T) {
+	w := newWorld(t)
+	for n := range 20 {
+		w.hire(fmt.Sprintf("user%02d", n))
+	}
+	w.im = w.make(func(c *Config) {
+		c.Workers = 1
+		c.Now = func() time.Time { // each look at the clock takes a while
+			w.clock.add(10 * time.Second)
+			return w.clock.now()
+		}
+	})
+	w.ok(w.im.Cycle(t.Context()))
+	next, err := w.im.Apply(t.Context())
+	w.ok(err)
+	some := len(w.cloud.Users())
+	if some == 0 || some == 20 || next.IsZero() || next.After(w.clock.now()) {
+		t.Fatalf("%d users after one pass, the next is due at %v, and it is %v", some, next, w.clock.now())
+	}
+	stats, err := w.store.Stats()
+	w.ok(err)
+	if left := stats.Pending[identity.Import]; left != 21-some {
+		t.Errorf("%d are pending, and %d of 20 users and a group are done", left, some)
+	}
+	w.im = w.make()
+	w.pass()
+	w.idle()
+}
+
+// BenchmarkFirstImport imports users into the simulator, and says what one
+// costs of the whole process: both simulators and the store.
+func BenchmarkFirstImport(b *testing.B) {
+	const users = 1000
+	for b.Loop() {
+		b.StopTimer()
+		w := newWorld(b)
+		for n := range users {
+			w.hire(fmt.Sprintf("user%05d", n))
+		}
+		b.StartTimer()
+		w.pass()
+		b.StopTimer()
+		if n := len(w.cloud.Users()); n != users {
+			b.Fatalf("%d users", n)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*users), "us/user")
+}
+
+// BenchmarkQuietCycle is a cycle in which nothing has changed.
+func BenchmarkQuietCycle(b *testing.B) {
+	w := newWorld(b)
+	for n := range 1000 {
+		w.hire(fmt.Sprintf("user%05d", n))
+	}
+	w.pass()
+	w.pass()
+	w.cloud.ForgetHistory()
+	for b.Loop() {
+		w.ok(w.im.Cycle(b.Context()))
+	}
+	if counts := w.cloud.Counts(); len(counts) > 0 {
+		b.Errorf("JumpCloud was asked: %v", counts)
+	}
+}
+
 // TestRun: the importer follows by itself, and ends when it is told.
 func TestRun(t *testing.T) {
 	w := newWorld(t)

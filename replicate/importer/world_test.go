@@ -46,7 +46,7 @@ func (c *clock) add(d time.Duration) {
 
 // world is an importer between the two simulators.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	ad     *adsim.Server
 	admin  *ldap.Conn
 	cloud  *jcsim.Server
@@ -73,7 +73,7 @@ func (d dialer) Dial(ctx context.Context) (*tls.Conn, string, error) {
 
 const word = "Admin.Pass1"
 
-func newWorld(t *testing.T, change ...func(*store.Domain)) *world {
+func newWorld(t testing.TB, change ...func(*store.Domain)) *world {
 	t.Helper()
 	ca := certstest.New(t)
 	w := &world{t: t, clock: &clock{t: time.Now().Truncate(time.Second)}}
