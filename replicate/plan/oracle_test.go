@@ -321,8 +321,11 @@ func (c *company) check() {
 		if got.Disabled != u.Disabled && !foreign || !c.Cloud.BoundUsers[got.ID] {
 			c.t.Fatalf("%s: suspended %v (AD disabled %v), bound %v", u.Username, got.Disabled, u.Disabled, c.Cloud.BoundUsers[got.ID])
 		}
-		if boss, ok := c.Links[u.Manager.GUID]; ok && got.Manager.ID != boss.JumpCloudID {
+		if boss, ok := c.Links[u.Manager.GUID]; ok && u.Manager.GUID != u.GUID && got.Manager.ID != boss.JumpCloudID {
 			c.t.Fatalf("%s: manager %q, want %q", u.Username, got.Manager.ID, boss.JumpCloudID)
+		}
+		if got.Manager.ID == got.ID {
+			c.t.Fatalf("%s is its own manager, which JumpCloud refuses", u.Username)
 		}
 	}
 	for guid := range c.Links {

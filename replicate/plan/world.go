@@ -223,7 +223,7 @@ func (p *planner) userCase(guid identity.GUID) UserCase {
 		return c
 	}
 	c.AD, c.Out, c.Admin = u, p.scope.User(u), p.scope.Admin(guid)
-	c.ManagerID = p.Links[u.Manager.GUID].JumpCloudID
+	c.ManagerID = p.managerID(u)
 	name, mail, asks := p.asks(u)
 	if !asks {
 		return c
@@ -272,10 +272,20 @@ func (p *planner) holders(guid identity.GUID, name, mail string) (holders []Hold
 	return holders
 }
 
+// managerID is the JumpCloud user of an account's manager, if there is one.
+// JumpCloud lets nobody be their own manager.
+func (p *planner) managerID(u *identity.User) string {
+	id := p.Links[u.Manager.GUID].JumpCloudID
+	if _, there := p.Cloud.Users[id]; !there || u.Manager.GUID == u.GUID {
+		return ""
+	}
+	return id
+}
+
 // managers looks again at who has a manager: it may have become a user.
 func (p *planner) managers(guids []identity.GUID) {
 	for _, guid := range guids {
-		id := p.Links[p.Users[guid].Manager.GUID].JumpCloudID
+		id := p.managerID(p.Users[guid])
 		if id == "" {
 			continue
 		}
