@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/dirgate/dirgate/replicate/ad"
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
@@ -27,9 +28,10 @@ func confirmedGone(err error) error {
 
 // carryOut does the actions of one result, in their order; when one fails
 // those after it are not done. Members are added side by side: a group may
-// have very many.
+// have very many; one whose user cannot be made yet keeps nobody out.
 func (r *run) carryOut(ctx context.Context, result plan.Result) error {
 	actions := result.Actions
+	var waits atomic.Bool
 	for at := 0; at < len(actions); {
 		end := at
 		for end < len(actions) && actions[end].Kind == plan.AddMember {
@@ -46,12 +48,20 @@ func (r *run) carryOut(ctx context.Context, result plan.Result) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			return r.act(ctx, a)
+			err := r.act(ctx, a)
+			if errors.Is(err, errWaits) {
+				waits.Store(true)
+				return nil
+			}
+			return err
 		})
 		if err != nil {
 			return err
 		}
 		at = end
+	}
+	if waits.Load() {
+		return errWaits
 	}
 	return nil
 }

@@ -323,7 +323,7 @@ func (r *run) agreeIf(ctx context.Context, j *job) error {
 }
 
 // errWaits: something that must be done first was not.
-var errWaits = errors.New("it waits for another change")
+var errWaits = errors.New("the user it is about is not made yet: see the change of that user")
 
 // errDisagrees: a fresh read of AD is not as the mirror says.
 var errDisagrees = errors.New("a fresh read of Active Directory does not confirm it")

@@ -16,7 +16,8 @@ import (
 // changes puts into batch what has to be recorded: a change for everybody of
 // whom the plan wants something, unless one is open that says so already. Of
 // who has changed in AD it says so anew.
-func (i *Importer) changes(ctx context.Context, p plan.Plan, w plan.World, d difference, batch *store.ImportBatch) error {
+// Who has a dead letter is tried again when everything is compared.
+func (i *Importer) changes(ctx context.Context, p plan.Plan, w plan.World, d difference, full bool, batch *store.ImportBatch) error {
 	over := i.cfg.Limits.Check(p.Actions(), population(w))
 	touched := d.touched()
 	wanted := make(map[identity.GUID][]plan.Action)
@@ -30,7 +31,7 @@ func (i *Importer) changes(ctx context.Context, p plan.Plan, w plan.World, d dif
 		}
 	}
 	for _, guid := range order {
-		open, err := i.open(guid)
+		open, err := i.open(guid, full)
 		if err != nil {
 			return err
 		}
@@ -52,12 +53,12 @@ func (i *Importer) changes(ctx context.Context, p plan.Plan, w plan.World, d dif
 
 // open: there is a change of the object that somebody or something will look
 // at.
-func (i *Importer) open(guid identity.GUID) (bool, error) {
+func (i *Importer) open(guid identity.GUID, full bool) (bool, error) {
 	e, err := i.cfg.Store.NewestState(i.settings.Domain, guid)
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
-	return e.Status == identity.StatusPending || e.Status == identity.StatusHeld || e.Status == identity.StatusDead, err
+	return e.Status == identity.StatusPending || e.Status == identity.StatusHeld || e.Status == identity.StatusDead && !full, err
 }
 
 // holds says by which guard an object's actions are held. When any class is

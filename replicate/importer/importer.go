@@ -177,7 +177,7 @@ func (i *Importer) cycle(ctx context.Context) error {
 		return err
 	}
 	batch := store.ImportBatch{Users: changed.users, Groups: changed.groups, Gone: changed.gone}
-	if err := i.changes(ctx, p, w, changed, &batch); err != nil {
+	if err := i.changes(ctx, p, w, changed, full, &batch); err != nil {
 		return err
 	}
 	if err := i.record(ctx, next, batch); err != nil {
