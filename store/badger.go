@@ -125,10 +125,8 @@ func lockFile(path string) (*os.File, error) {
 		n, _ := f.ReadAt(holder, 0)
 		return nil, fmt.Errorf("%w (pid %s)", ErrLocked, strings.TrimSpace(string(holder[:n])))
 	}
-	if err := f.Truncate(0); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	if _, err := fmt.Fprintf(f, "%d\n", os.Getpid()); err != nil {
+	// Always as long, so that it needs no room on a full disk.
+	if _, err := f.WriteAt(fmt.Appendf(nil, "%-19d\n", os.Getpid()), 0); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil

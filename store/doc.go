@@ -104,6 +104,8 @@
 // is a backup. A bad byte in its write-ahead log makes Badger cut off all that
 // follows, at most 16 MiB: that is found out, and gone. A full disk can end the
 // process with SIGBUS, because Badger writes to mapped files; nothing
-// acknowledged is lost by it. New changes are refused ([ErrFull]) while less than 64 MiB are
-// free, so that it does not come to that unless others fill the disk.
+// acknowledged is lost by it. New changes are refused ([ErrFull]) while less
+// than 64 MiB are free, so that it does not come to that unless others fill the
+// disk; with less than 16 MiB the database is not opened, and registrations are
+// read from their copy.
 package store

@@ -157,7 +157,7 @@ func (s *Store) getHead(txn *badger.Txn) (h head, own tag, err error) {
 func (s *Store) setDamage(r *Report) {
 	s.damage.Store(r)
 	for _, f := range r.Findings {
-		s.log.Error("the change log is damaged: nothing is recorded or replicated", "finding", f.String())
+		s.log.Error(r.What()+": nothing is recorded or replicated", "finding", f.String())
 	}
 	s.log.Error("the change log needs a person", "do", "run `dirgate changelog verify`; "+r.WayBack())
 }
@@ -165,10 +165,18 @@ func (s *Store) setDamage(r *Report) {
 // Damage returns what is wrong with the store, or nil.
 func (s *Store) Damage() *Report { return s.damage.Load() }
 
+// What says in a few words what is wrong.
+func (r *Report) What() string {
+	if r.System {
+		return "the change log cannot be opened"
+	}
+	return "the change log is damaged"
+}
+
 // WayBack is what to do about a damaged store.
 func (r *Report) WayBack() string {
 	if r.System {
-		return "nothing says that its files are damaged: mend what keeps them from being opened, and restart the daemon"
+		return "mend that and restart the daemon: nothing says that the files are damaged"
 	}
 	if r.has(FindingDatabase) {
 		return "stop the daemon, move the data directory away and restore a backup with `dirgate restore`; without one, move only the files whose names begin with that of the store away, and register the domains again: what was pending is lost then"
@@ -182,5 +190,9 @@ func (s *Store) damaged() error {
 	if r == nil {
 		return nil
 	}
-	return fmt.Errorf("the change log is damaged (%s); %s: %w", r.Summary(), r.WayBack(), ErrCorrupt)
+	kind := ErrCorrupt
+	if r.System {
+		kind = ErrFailed
+	}
+	return fmt.Errorf("%s (%s); %s: %w", r.What(), r.Summary(), r.WayBack(), kind)
 }

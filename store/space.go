@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,16 +36,42 @@ func (s *Store) room() error {
 	if s.dir == nil {
 		return nil
 	}
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(int(s.dir.Fd()), &fs); err != nil {
-		return fmt.Errorf("measure the room on the disk: %w", err)
+	free, err := s.free(s.dir)
+	if err != nil {
+		return err
 	}
-	return enough(fs.Bavail, uint64(fs.Bsize), s.dir.Name())
+	return enough(free, reserve, s.dir.Name(), "a change")
 }
 
-func enough(blocks, size uint64, dir string) error {
-	if free := blocks * size; free < reserve {
-		return fmt.Errorf("%w: %s has %d MiB free, and a change needs %d MiB: free some", ErrFull, dir, free>>20, reserve>>20)
+// toOpen is how much must be free, in bytes, for Badger to be opened: it maps
+// a new memtable's file, and on some file systems a page that is only read
+// needs room too.
+const toOpen = 2 * memTableSize
+
+// roomToOpen says why Badger is not to be opened now.
+func (s *Store) roomToOpen() error {
+	if s.dir == nil {
+		return nil
+	}
+	free, err := s.free(s.dir)
+	if err != nil {
+		return err
+	}
+	return enough(free, toOpen, s.dir.Name(), "opening the store")
+}
+
+// freeOn measures the room on the disk of a directory, in bytes.
+func freeOn(dir *os.File) (uint64, error) {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(dir.Fd()), &fs); err != nil {
+		return 0, fmt.Errorf("measure the room on the disk: %w", err)
+	}
+	return fs.Bavail * uint64(fs.Bsize), nil
+}
+
+func enough(free, need uint64, dir, what string) error {
+	if free < need {
+		return fmt.Errorf("%w: %s has %d MiB free, and %s needs %d MiB: free some", ErrFull, dir, free>>20, what, need>>20)
 	}
 	return nil
 }

@@ -61,6 +61,8 @@ type Options struct {
 	Retention time.Duration
 	// Now is the clock of the records; nil means time.Now.
 	Now func() time.Time
+
+	free func(dir *os.File) (uint64, error) // for tests
 }
 
 // Store is an open store. It is safe for concurrent use.
@@ -72,6 +74,7 @@ type Store struct {
 	lock   *os.File // dirgate.lock, held while open; nil in memory
 	dir    *os.File // the directory itself, to sync it; nil in memory
 	commit func(*badger.Txn) error
+	free   func(dir *os.File) (uint64, error) // room on the disk, in bytes
 
 	chain    chain
 	head     head      // of the last transaction; the appender's
@@ -155,6 +158,9 @@ func open(o Options, wrap func(commit func(*badger.Txn) error) func(*badger.Txn)
 	if !o.InMemory {
 		s.keptPath = o.Dir + ".domains"
 	}
+	if s.free = o.free; s.free == nil {
+		s.free = freeOn
+	}
 	s.commit = s.commitAndSync
 	if wrap != nil {
 		s.commit = wrap(s.commit)
@@ -169,7 +175,9 @@ func open(o Options, wrap func(commit func(*badger.Txn) error) func(*badger.Txn)
 			return nil, err
 		}
 	}
-	s.db, err = openBadger(badgerOptions(o))
+	if err = s.roomToOpen(); err == nil {
+		s.db, err = openBadger(badgerOptions(o))
+	}
 	switch {
 	case err == nil:
 		err = s.load(o)

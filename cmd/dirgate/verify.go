@@ -34,7 +34,7 @@ func changelogVerifyCommand(io streams) *cli.Command {
 				if err := printReport(c, io, r); err != nil || r.OK() {
 					return err
 				}
-				return fmt.Errorf("changelog verify: the change log is damaged: %s; to mend it, %s", r.Summary(), r.WayBack())
+				return fmt.Errorf("changelog verify: %s: %s; %s", r.What(), r.Summary(), r.WayBack())
 			})
 		},
 	}, 0)
@@ -122,7 +122,7 @@ func (d *degraded) Error() string { return d.reason }
 // damageOf tells whether the change log is damaged.
 func damageOf(st *store.Store) error {
 	if r := st.Damage(); r != nil {
-		return &degraded{"degraded: binds are served; password changes are refused and nothing is replicated, because the change log is damaged: " + r.Summary() + "; " + r.WayBack()}
+		return &degraded{"degraded: binds are served; password changes are refused and nothing is replicated, because " + r.What() + ": " + r.Summary() + "; " + r.WayBack()}
 	}
 	return nil
 }
