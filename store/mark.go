@@ -62,7 +62,8 @@ func openMark(path string, create bool) (*markFile, error) {
 	if !create {
 		return &markFile{f}, nil
 	}
-	if _, err := f.WriteAt(make([]byte, 2*slotSize), 0); err == nil {
+	_, err = f.WriteAt(make([]byte, 2*slotSize), 0)
+	if err == nil {
 		err = f.Truncate(2 * slotSize)
 	}
 	if err == nil {

@@ -22,11 +22,9 @@ func (f *fixture) at(days int) time.Time {
 func TestL4_Retention(t *testing.T) {
 	f := newStore(t)
 	ctx := t.Context()
-	var applied []identity.Seq
 	for i := range byte(120) { // several transactions of pruning
 		seq := f.pend(t, i, "old")
 		f.apply(t, seq)
-		applied = append(applied, seq)
 	}
 	f.at(50)
 	late := f.pend(t, 200, "pending")

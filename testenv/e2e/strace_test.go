@@ -115,9 +115,3 @@ func (tr *tracer) detach() {
 	_ = tr.cmd.Wait() // it ends by the signal, or because the daemon is dead
 	tr.cmd = nil
 }
-
-func (tr *tracer) count() int {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	return tr.syncs
-}

@@ -114,7 +114,7 @@ func (w *world) empty(group string) {
 	defer conn.Close()
 	m := ldap.NewModifyRequest("CN="+group+",OU=Groups,"+w.ad.BaseDN(), nil)
 	m.Replace("member", nil)
-	if err := conn.Bind(w.ad.AdminDN(), "Admin.Pass1"); err == nil {
+	if err = conn.Bind(w.ad.AdminDN(), "Admin.Pass1"); err == nil {
 		err = conn.Modify(m)
 	}
 	if err != nil {
