@@ -265,6 +265,33 @@ func TestL1_Restart(t *testing.T) {
 	w.idle()
 }
 
+// TestI2_RestoredDC: a controller restored from an older copy, and one whose
+// state was taken back, lead to a full compare that loses nobody.
+func TestI2_RestoredDC(t *testing.T) {
+	for name, back := range map[string]func(*adsim.Server, adsim.Content){
+		"restored": func(s *adsim.Server, c adsim.Content) { s.Restore(c) },
+		"reverted": func(s *adsim.Server, c adsim.Content) { s.Revert(c) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.hire("ann", "bea", "cid")
+			w.pass()
+			content := w.ad.Save()
+			w.set(w.dn("ann"), "sAMAccountName", "anna")
+			w.set(w.dn("bea"), "userAccountControl", "514")
+			w.pass()
+			w.want("anna", "bea", "cid")
+			back(w.ad, content)
+			w.pass()
+			w.want("ann", "bea", "cid")
+			if u := w.user("bea"); u.State != "ACTIVATED" {
+				t.Errorf("bea, who was enabled in the copy, is %s", u.State)
+			}
+			w.idle()
+		})
+	}
+}
+
 // TestUnbind: user_dissociation_action unbind leaves the user to JumpCloud.
 func TestUnbind(t *testing.T) {
 	w := newWorld(t, func(d *store.Domain) { d.Actions.Dissociation = identity.ActionUnbind })
