@@ -122,6 +122,7 @@ type Config struct {
 	UnboundTimeout   time.Duration // the same, before its first successful bind
 	BindTimeout      time.Duration // waiting for the DC's answer to a bind
 	DrainTimeout     time.Duration // a bind waiting for outstanding operations
+	RoomTimeout      time.Duration // a request waiting for one of MaxOutstanding to be answered
 	CaptureTimeout   time.Duration // waiting for the DC's answer to a password change
 	RecordTimeout    time.Duration // writing an intent or outcome to disk
 	WriteTimeout     time.Duration // a client that does not read
@@ -145,6 +146,7 @@ const (
 	DefaultUnboundTimeout    = 2 * time.Minute  // InitRecvTimeout of AD
 	DefaultBindTimeout       = 30 * time.Second
 	DefaultDrainTimeout      = 10 * time.Second
+	DefaultRoomTimeout       = 10 * time.Second
 	// A DC can hold a password reset for a minute while it runs filters and
 	// writes through to the PDC emulator; giving up earlier only makes more
 	// unknown outcomes.
@@ -200,7 +202,7 @@ func (c *Config) validate() error {
 	}{
 		{&c.HandshakeTimeout, DefaultHandshakeTimeout}, {&c.IdleTimeout, DefaultIdleTimeout},
 		{&c.UnboundTimeout, DefaultUnboundTimeout},
-		{&c.BindTimeout, DefaultBindTimeout}, {&c.DrainTimeout, DefaultDrainTimeout},
+		{&c.BindTimeout, DefaultBindTimeout}, {&c.DrainTimeout, DefaultDrainTimeout}, {&c.RoomTimeout, DefaultRoomTimeout},
 		{&c.CaptureTimeout, DefaultCaptureTimeout}, {&c.RecordTimeout, DefaultRecordTimeout},
 		{&c.WriteTimeout, DefaultWriteTimeout}, {&c.quiet, defaultQuiet}, {&c.OldPasswordPeriod, DefaultOldPasswordPeriod},
 	} {

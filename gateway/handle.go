@@ -77,10 +77,11 @@ func (s *session) relay(msg ldapwire.Message) error { return s.relayRewritten(ms
 
 // relayRewritten is relay, with rewrite applied to each message of the answer.
 func (s *session) relayRewritten(msg ldapwire.Message, rewrite func(ldapwire.Message) []byte) error {
-	for s.flight.len() >= s.srv.cfg.MaxOutstanding {
-		if err := s.waitLanding(s.limits.IdleTimeout); err != nil {
-			return err
+	if room, err := s.waitForRoom(); err != nil || !room {
+		if err == nil {
+			err = s.answerLocally(msg, ldapwire.ResultBusy, "too many requests are outstanding")
 		}
+		return err
 	}
 	if err := s.upstreamReady(); err != nil {
 		return s.unreachable(msg, err)
@@ -90,6 +91,32 @@ func (s *session) relayRewritten(msg ldapwire.Message, rewrite func(ldapwire.Mes
 	}
 	return s.send(msg)
 }
+
+// waitForRoom waits until one request more may be outstanding; false: it took
+// too long. The next ones then do not wait until there is room again: a client
+// that has gone is noticed only by reading what it had still sent.
+func (s *session) waitForRoom() (room bool, err error) {
+	until := time.Now().Add(s.srv.cfg.RoomTimeout)
+	for s.flight.len() >= s.srv.cfg.MaxOutstanding {
+		left := time.Until(until)
+		if s.crowded || left <= 0 {
+			s.crowded = true
+			return false, nil
+		}
+		if err := s.waitLanding(left); err != nil {
+			s.crowded = errors.Is(err, errSlow)
+			if s.crowded {
+				err = nil
+			}
+			return false, err
+		}
+	}
+	s.crowded = false
+	return true, nil
+}
+
+// errSlow ends a session whose client cannot go on without an answer.
+var errSlow = &disconnect{ldapwire.ResultUnavailable, "the domain controller does not answer"}
 
 // send puts a message on its way to the DC; next flushes when the client has
 // nothing more to say at once.
@@ -183,7 +210,7 @@ func (s *session) waitLanding(limit time.Duration) error {
 			}
 			left := time.Until(until)
 			if left <= 0 {
-				return &disconnect{ldapwire.ResultUnavailable, "the domain controller does not answer"}
+				return errSlow
 			}
 			timer.Reset(min(left, clientLook))
 		}

@@ -304,6 +304,7 @@ func TestG8_Hostile(t *testing.T) {
 			before := heapInUse()
 			s := &siege{}
 			s.rig, _, s.plain = plainRig(t, honestUntilAsked(a.dc), func(c *Config) {
+				c.RoomTimeout = time.Second
 				c.Log = slog.New(slog.DiscardHandler) // a flood of lines is not what is measured
 				c.MaxPerAddress = 400
 			})

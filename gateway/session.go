@@ -57,6 +57,7 @@ type session struct {
 	kept      keptBind  // what makes another DC connection the session's
 	domain    *Domain   // that the newest bind was for; nil: the default
 	bound     bool
+	crowded   bool      // no room came free within RoomTimeout
 	everBound bool      // some bind succeeded: not a stranger any more
 	name      string    // bind name as the client gave it; for people, never a key
 	lesson    *lesson   // of the newest bind; nil: none

@@ -68,3 +68,41 @@ func TestG8_VanishedClient(t *testing.T) {
 		})
 	}
 }
+
+// TestG8_CrowdedSession: with more sent than the gateway's side of the network
+// holds, the end of the client is behind what is not read yet. What waits for
+// room too long is answered, and so read.
+func TestG8_CrowdedSession(t *testing.T) {
+	release := make(chan struct{})
+	r, _ := newRig(t, func(p *peer) {
+		defer func() { <-release }()
+		for msg, err := p.read(); err == nil && msg.Op != ldapwire.OpUnbindRequest; msg, err = p.read() {
+			if msg.Op == ldapwire.OpBindRequest {
+				p.send(plainAnswer(msg))
+			}
+		}
+	}, func(c *Config) {
+		c.MaxOutstanding, c.PoolSize = 4, -1
+		c.IdleTimeout, c.DrainTimeout, c.RoomTimeout = time.Hour, time.Hour, 20*time.Millisecond
+	})
+	t.Cleanup(func() { close(release) })
+	c := r.dial()
+	c.bind(1)
+	for id := range int32(6) {
+		c.send(attackSearch(id + 2))
+	}
+	for id := range int32(2) {
+		c.wantResult(ldapwire.OpSearchResultDone, id+6, ldapwire.ResultBusy)
+	}
+	if n := r.server.outstanding(); n != 4 {
+		t.Errorf("%d requests are outstanding, want the 4 that were there", n)
+	}
+	var more []byte
+	for id := range int32(100_000) {
+		more = append(more, attackSearch(id+8)...)
+	}
+	_ = c.conn.SetWriteDeadline(time.Now().Add(time.Second)) // nobody reads the answers, so it does not all leave
+	_, _ = c.conn.Write(more)
+	_ = c.conn.Close()
+	receiveUntil(t, func() bool { return r.server.sessionCount() == 0 })
+}
