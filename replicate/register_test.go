@@ -228,6 +228,12 @@ func TestShow(t *testing.T) {
 	if v := show("bob"); v.JumpCloud != nil || !strings.Contains(v.Match, "no JumpCloud user") {
 		t.Errorf("nobody to be joined with: %+v", v)
 	}
+	for range 3 { // whatever is asked
+		w.cloud.Fail(jcsim.Fault{Kind: jcsim.Status, Code: 503})
+	}
+	if v := show("alice"); v.AD == nil || v.Link == nil || v.JumpCloud != nil || len(v.Changes) != 1 || !strings.Contains(v.Trouble, "503") {
+		t.Errorf("JumpCloud away: %+v", v)
+	}
 	if _, err := Show(t.Context(), w.store, d, w.peers, "no*body"); err == nil {
 		t.Error("a user was found by a name with a wildcard")
 	}

@@ -17,8 +17,10 @@ type UserView struct {
 	JumpCloud *identity.User `json:"jumpcloud,omitempty"`
 	Link      *identity.Link `json:"link,omitempty"`
 	// Match says how the JumpCloud user would be paired at the first join,
-	// while there is no link.
+	// while there is no link, or that the linked one is gone.
 	Match string `json:"match,omitempty"`
+	// Trouble says why nothing is known about JumpCloud's side.
+	Trouble string `json:"trouble,omitempty"`
 	// PasswordStatus is JumpCloud's: Pending, Active, Expired, Locked or
 	// Delegated.
 	PasswordStatus string           `json:"passwordStatus,omitempty"`
@@ -29,7 +31,8 @@ type UserView struct {
 const showChanges = 10
 
 // Show gathers what both sides and the store say about one user, by
-// sAMAccountName or userPrincipalName.
+// sAMAccountName or userPrincipalName. When JumpCloud cannot be asked the view
+// says so, and has the rest: that is when people look.
 func Show(ctx context.Context, st *store.Store, domain store.Domain, peers *Peers, name string) (UserView, error) {
 	view := UserView{Domain: domain.Name}
 	user, err := peers.AD.FindUser(ctx, domain.BaseDN, name)
@@ -37,23 +40,26 @@ func Show(ctx context.Context, st *store.Store, domain store.Domain, peers *Peer
 		return view, err
 	}
 	view.AD = &user
-	if err := view.addJumpCloud(ctx, st, peers); err != nil {
-		return view, err
+	if err := view.addJumpCloud(ctx, st, peers.JumpCloud.Once(readLimit)); err != nil {
+		if ctx.Err() != nil {
+			return view, err
+		}
+		view.Trouble = err.Error()
 	}
 	view.Changes, err = st.List(store.ListOptions{Domain: domain.Name, Account: &user.GUID, Newest: true, Limit: showChanges})
 	return view, err
 }
 
-func (v *UserView) addJumpCloud(ctx context.Context, st *store.Store, peers *Peers) error {
+func (v *UserView) addJumpCloud(ctx context.Context, st *store.Store, cloud *jumpcloud.Client) error {
 	link, err := st.LinkByGUID(v.Domain, v.AD.GUID)
 	if errors.Is(err, store.ErrNotFound) {
-		return v.addMatch(ctx, peers)
+		return v.addMatch(ctx, cloud)
 	}
 	if err != nil {
 		return err
 	}
 	v.Link = &link
-	found, err := peers.JumpCloud.User(ctx, link.JumpCloudID)
+	found, err := cloud.User(ctx, link.JumpCloudID)
 	if jumpcloud.NotFound(err) {
 		v.Match = "the linked JumpCloud user no longer exists; to pair the account anew, run `dirgate user unlink " + v.AD.Username + "`"
 		return nil
@@ -65,8 +71,8 @@ func (v *UserView) addJumpCloud(ctx context.Context, st *store.Store, peers *Pee
 	return nil
 }
 
-func (v *UserView) addMatch(ctx context.Context, peers *Peers) error {
-	found, err := peers.JumpCloud.FindUsers(ctx, v.AD.Username, v.AD.JoinMail())
+func (v *UserView) addMatch(ctx context.Context, cloud *jumpcloud.Client) error {
+	found, err := cloud.FindUsers(ctx, v.AD.Username, v.AD.JoinMail())
 	if err != nil {
 		return err
 	}

@@ -93,8 +93,11 @@ func printUser(io streams, v replicate.UserView) error {
 		fmt.Fprintf(io.out, "linked since %s; password of change %s given to JumpCloud at %s\n", moment(v.Link.At), v.Link.PasswordSeq, moment(v.Link.PasswordAt))
 	case v.Link != nil:
 		fmt.Fprintf(io.out, "linked since %s\n", moment(v.Link.At))
-	default:
-		fmt.Fprintln(io.out, plain(v.Match))
+	}
+	for _, said := range []string{v.Match, v.Trouble} {
+		if said != "" {
+			fmt.Fprintln(io.out, plain(said))
+		}
 	}
 	if len(v.Changes) == 0 {
 		fmt.Fprintln(io.out, "no changes recorded")
