@@ -16,6 +16,7 @@ func domainCommand(io streams) *cli.Command {
 		Usage: "register Active Directory domains",
 		Subcommands: []*cli.Command{
 			domainRegister(io),
+			domainUpdate(io),
 			command(&cli.Command{Name: "list", Usage: "list the registered domains", Action: func(c *cli.Context) error { return domainList(c, io) }}, 0),
 			command(&cli.Command{Name: "show", Usage: "show one registration", ArgsUsage: "DOMAIN", Action: func(c *cli.Context) error { return domainShow(c, io) }}, 1),
 		},
@@ -60,6 +61,7 @@ func domainShow(c *cli.Context, io streams) error {
 		if c.String("output") == "json" {
 			return writeJSON(io.out, d)
 		}
+		actions := d.Actions.WithDefaults()
 		return table(io.out, "DOMAIN\t"+plain(d.Name), [][]string{
 			{"NetBIOS name", d.NetBIOS},
 			{"base DN", d.BaseDN},
@@ -69,6 +71,12 @@ func domainShow(c *cli.Context, io streams) error {
 			{"import account", d.ImportAccount},
 			{"use case", d.UseCase},
 			{"passwords", d.PasswordSync},
+			{"user takeover action", string(actions.Takeover)},
+			{"user dissociation action", string(actions.Dissociation)},
+			{"user disable action", string(actions.Disable)},
+			{"user expire action", string(actions.Expire)},
+			{"user field mapping", d.Mapping.From()},
+			{"additional attributes", yes(!d.Mapping.BasicOnly)},
 			{"JumpCloud", d.JumpCloud.URL},
 			{"organisation", d.JumpCloud.OrgID},
 			{"AD object", d.JumpCloud.ADID},

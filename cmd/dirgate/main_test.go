@@ -24,6 +24,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status,
 			"mode":   mode,
+			"seed":   seed,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("LONG", strings.Repeat("n", 250)) // of 255 that a name may have

@@ -88,17 +88,21 @@ func confirmRegistration(c *cli.Context, io streams, b admin.Backend, req *admin
 	if err != nil {
 		return usagef("domain register: %v; see %s --help", err, c.Command.HelpName)
 	}
-	req.Confirmed = c.Bool("yes")
-	if req.Confirmed {
-		return nil
+	req.Confirmed, err = confirmed(c, io, req.Name, warnings)
+	return err
+}
+
+// confirmed asks about each warning that --yes does not answer.
+func confirmed(c *cli.Context, io streams, domain string, warnings []string) (bool, error) {
+	if c.Bool("yes") {
+		return true, nil
 	}
 	for _, w := range warnings {
 		if !confirm(io, plain(strings.ToUpper(w[:1])+w[1:])+". Go on?") {
-			return fmt.Errorf("domain register %s: not confirmed, because %s; nothing was stored (use --yes without a terminal)", req.Name, plain(w))
+			return false, fmt.Errorf("domain %s %s: not confirmed, because %s; nothing was stored (use --yes without a terminal)", c.Command.Name, domain, plain(w))
 		}
 	}
-	req.Confirmed = len(warnings) > 0
-	return nil
+	return len(warnings) > 0, nil
 }
 
 func registerRequest(c *cli.Context, io streams) (admin.RegisterRequest, error) {

@@ -1,6 +1,9 @@
 package identity
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // UseCase says which side users, groups and passwords are managed on.
 type UseCase string
@@ -63,6 +66,18 @@ const (
 	FromSAM = "sAMAccountName"
 	FromUPN = "userPrincipalName"
 )
+
+// From is UsernameFrom, or its default.
+func (m Mapping) From() string { return cmp.Or(m.UsernameFrom, FromSAM) }
+
+// Check returns an error that names the first setting with a value it cannot
+// have, and the values it can.
+func (m Mapping) Check() error {
+	if from := m.From(); from != FromSAM && from != FromUPN {
+		return fmt.Errorf("user_field_mapping %q: want %s or %s", from, FromSAM, FromUPN)
+	}
+	return nil
+}
 
 // WithDefaults fills in what is empty.
 //

@@ -38,3 +38,17 @@ func TestUseCase(t *testing.T) {
 		}
 	}
 }
+
+func TestMapping(t *testing.T) {
+	for _, m := range []Mapping{{}, {UsernameFrom: FromSAM}, {UsernameFrom: FromUPN, BasicOnly: true}} {
+		if err := m.Check(); err != nil {
+			t.Errorf("%+v: %v", m, err)
+		}
+	}
+	if from := (Mapping{}).From(); from != FromSAM {
+		t.Errorf("without a choice: got %q, want %s", from, FromSAM)
+	}
+	if err := (Mapping{UsernameFrom: "cn"}).Check(); err == nil || !strings.Contains(err.Error(), "user_field_mapping") {
+		t.Errorf("cn: got %v, want an error naming user_field_mapping", err)
+	}
+}

@@ -26,6 +26,7 @@ type Backend interface {
 	Domains(ctx context.Context) ([]store.Domain, error)
 	Domain(ctx context.Context, name string) (store.Domain, error)
 	Register(ctx context.Context, req RegisterRequest) (RegisterAnswer, error)
+	Update(ctx context.Context, req UpdateRequest) (RegisterAnswer, error)
 	// User looks in the named domain; empty: in the only one.
 	User(ctx context.Context, domain, name string) (replicate.UserView, error)
 	// Unlink ends the link of a user, who is named as for User or by the

@@ -76,6 +76,7 @@ func Handler(b Backend) http.Handler {
 	serve(mux, pathVerify, func(ctx context.Context, _ nothing) (store.Report, error) { return b.Verify(ctx) })
 	serve(mux, pathAccept, func(ctx context.Context, q byWhom) (store.Report, error) { return b.AcceptLoss(ctx, q.Who) })
 	serve(mux, pathRotate, func(ctx context.Context, _ nothing) (Rotation, error) { return b.RotateKeys(ctx) })
+	serveUpdate(mux, b)
 	serveBackup(mux, b)
 	serveImport(mux, b)
 	serve(mux, pathRetry, func(ctx context.Context, q onSeq) (nothing, error) { return nothing{}, b.Retry(ctx, q.Seq) })

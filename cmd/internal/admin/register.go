@@ -222,12 +222,19 @@ func (l *Local) Register(ctx context.Context, req RegisterRequest) (RegisterAnsw
 	if len(warnings) > 0 && !req.Confirmed {
 		return RegisterAnswer{}, fmt.Errorf("%s; repeat with --yes if that is meant", strings.Join(warnings, ", and "))
 	}
-	password, err := l.secret(d.Name, store.CredImportPassword, req.ImportPassword)
+	// JumpCloud's use case may differ from the stored one: given explicitly, it
+	// wins.
+	return l.register(ctx, d, req.ImportPassword, req.JumpCloudAPIKey, req.Confirmed && req.UseCase != nil)
+}
+
+// register checks d on both sides and stores it.
+func (l *Local) register(ctx context.Context, d store.Domain, importPassword, apiKey []byte, changeUseCase bool) (RegisterAnswer, error) {
+	password, err := l.secret(d.Name, store.CredImportPassword, importPassword)
 	if err != nil {
 		return RegisterAnswer{}, err
 	}
 	defer password.Wipe()
-	key, err := l.secret(d.Name, store.CredAPIKey, req.JumpCloudAPIKey)
+	key, err := l.secret(d.Name, store.CredAPIKey, apiKey)
 	if errors.Is(err, store.ErrNotFound) && l.ServiceAccount {
 		err = nil
 	}
@@ -245,10 +252,7 @@ func (l *Local) Register(ctx context.Context, req RegisterRequest) (RegisterAnsw
 	}
 	defer peers.AD.Close()
 	d, checks, err := replicate.Register(ctx, l.Store, replicate.Registration{
-		Domain:      d,
-		Credentials: credentials,
-		// JumpCloud's may differ from the stored one: given explicitly, it wins.
-		ChangeUseCase: req.Confirmed && req.UseCase != nil,
+		Domain: d, Credentials: credentials, ChangeUseCase: changeUseCase,
 	}, peers, l.Now())
 	if err != nil {
 		return RegisterAnswer{Checks: checks}, err

@@ -113,7 +113,8 @@ func same(a, b store.Domain) bool {
 	return a.RootDN == b.RootDN && a.ScopeGroup == b.ScopeGroup && slices.Equal(a.DCs, b.DCs) && bytes.Equal(a.CAPEM, b.CAPEM) &&
 		a.UseCase == b.UseCase && a.PasswordSync == b.PasswordSync && a.ImportAccount == b.ImportAccount && a.BaseDN == b.BaseDN &&
 		a.JumpCloud.URL == b.JumpCloud.URL && a.JumpCloud.OrgID == b.JumpCloud.OrgID && a.JumpCloud.ADID == b.JumpCloud.ADID &&
-		slices.Equal(a.JumpCloud.AgentIDs, b.JumpCloud.AgentIDs) && bytes.Equal(a.JumpCloud.CAPEM, b.JumpCloud.CAPEM)
+		slices.Equal(a.JumpCloud.AgentIDs, b.JumpCloud.AgentIDs) && bytes.Equal(a.JumpCloud.CAPEM, b.JumpCloud.CAPEM) &&
+		a.Actions == b.Actions && a.Mapping == b.Mapping
 }
 
 // TestRegisterAgain: what is not given stays, in the store and on both sides;
