@@ -32,7 +32,7 @@ func userCommand(io streams) *cli.Command {
 			})
 		},
 	}, 1)
-	return command(&cli.Command{Name: "user", Usage: "look at users and their links", Subcommands: []*cli.Command{show, userUnlink(io)}}, 0)
+	return command(&cli.Command{Name: "user", Usage: "look at users and their links", Subcommands: []*cli.Command{userList(io), show, userUnlink(io)}}, 0)
 }
 
 func userUnlink(io streams) *cli.Command {

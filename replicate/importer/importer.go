@@ -81,8 +81,7 @@ func New(cfg Config) (*Importer, error) {
 		return nil, errors.New("importer config: store, reader, accounts, jumpcloud, log and clock are required")
 	}
 	cfg.Domain.Name = strings.ToLower(cfg.Domain.Name)
-	settings := plan.Settings{Domain: cfg.Domain.Name, ADID: cfg.Domain.JumpCloud.ADID, Use: identity.UseCase(cfg.Domain.UseCase),
-		Actions: cfg.Domain.Actions, Mapping: cfg.Domain.Mapping}
+	settings := settingsOf(cfg.Domain)
 	if err := settings.Actions.Check(); err != nil {
 		return nil, fmt.Errorf("importer config: %w", err)
 	}

@@ -32,6 +32,11 @@ type Backend interface {
 	// Unlink ends the link of a user, who is named as for User or by the
 	// JumpCloud username or id, and returns what it was.
 	Unlink(ctx context.Context, domain, name string) (identity.Link, error)
+	// Users and Groups list what the last import saw, and Group shows one. They
+	// ask neither side.
+	Users(ctx context.Context, q MirrorQuery) ([]UserRow, error)
+	Groups(ctx context.Context, q MirrorQuery) ([]GroupRow, error)
+	Group(ctx context.Context, domain, name string) (GroupView, error)
 	// Changes lists changes with their present state.
 	Changes(ctx context.Context, q ChangeQuery) ([]identity.Entry, error)
 	// Change is one of them.

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/dirgate/dirgate/cmd/internal/admin"
+	"github.com/urfave/cli/v2"
+)
+
+func mirrorFlags() []cli.Flag {
+	return []cli.Flag{domainFlag(), &cli.StringFlag{Name: "status", Usage: "only those that are linked, skipped or open (not linked, and JumpCloud's side decides)"}}
+}
+
+func mirrorQuery(c *cli.Context) (admin.MirrorQuery, error) {
+	q := admin.MirrorQuery{Domain: c.String("domain"), Status: c.String("status")}
+	switch q.Status {
+	case "", admin.Linked, admin.Skipped, admin.Open:
+		return q, nil
+	}
+	return q, usagef("--status %q: want %s, %s or %s", q.Status, admin.Linked, admin.Skipped, admin.Open)
+}
+
+func userList(io streams) *cli.Command {
+	return command(&cli.Command{
+		Name:  "list",
+		Usage: "list the accounts that the last import saw, and why who is not linked is not",
+		Flags: mirrorFlags(),
+		Action: func(c *cli.Context) error {
+			q, err := mirrorQuery(c)
+			if err != nil {
+				return err
+			}
+			return withBackend(c, io, func(b admin.Backend) error {
+				all, err := b.Users(c.Context, q)
+				if err != nil {
+					return fmt.Errorf("user list: %w", err)
+				}
+				if c.String("output") == "json" {
+					return writeList(io.out, all)
+				}
+				return printUsers(io, all)
+			})
+		},
+	}, 0)
+}
+
+func printUsers(io streams, all []admin.UserRow) error {
+	var rows [][]string
+	for _, u := range all {
+		rows = append(rows, []string{u.Username, u.Mail, u.Status, u.JumpCloud, u.JumpCloudID, u.Reason})
+	}
+	return table(io.out, "USERNAME\tMAIL\tSTATUS\tJUMPCLOUD\tID\tREASON", rows)
+}
+
+func groupCommand(io streams) *cli.Command {
+	list := command(&cli.Command{
+		Name:  "list",
+		Usage: "list the groups that the last import saw, and why what is not linked is not",
+		Flags: mirrorFlags(),
+		Action: func(c *cli.Context) error {
+			q, err := mirrorQuery(c)
+			if err != nil {
+				return err
+			}
+			return withBackend(c, io, func(b admin.Backend) error {
+				all, err := b.Groups(c.Context, q)
+				if err != nil {
+					return fmt.Errorf("group list: %w", err)
+				}
+				if c.String("output") == "json" {
+					return writeList(io.out, all)
+				}
+				var rows [][]string
+				for _, g := range all {
+					rows = append(rows, []string{g.Name, strconv.Itoa(g.Members), g.Status, g.JumpCloud, g.GroupID, g.Reason})
+				}
+				return table(io.out, "GROUP\tMEMBERS\tSTATUS\tJUMPCLOUD\tID\tREASON", rows)
+			})
+		},
+	}, 0)
+	show := command(&cli.Command{
+		Name:        "show",
+		Usage:       "show one group and everybody in it",
+		ArgsUsage:   "NAME",
+		Description: "NAME is the group's sAMAccountName, DN or objectGUID. Its people are the accounts in scope\nthat are members of it or of a group within it.",
+		Flags:       []cli.Flag{domainFlag()},
+		Action: func(c *cli.Context) error {
+			return withBackend(c, io, func(b admin.Backend) error {
+				view, err := b.Group(c.Context, c.String("domain"), c.Args().First())
+				if err != nil {
+					return fmt.Errorf("group show: %w", err)
+				}
+				if c.String("output") == "json" {
+					return writeJSON(io.out, view)
+				}
+				return printGroup(io, view)
+			})
+		},
+	}, 1)
+	return command(&cli.Command{Name: "group", Usage: "look at groups, their links and members", Subcommands: []*cli.Command{list, show}}, 0)
+}
+
+func printGroup(io streams, v admin.GroupView) error {
+	err := table(io.out, "GROUP\t"+plain(v.Name), [][]string{
+		{"DN", v.DN},
+		{"id", v.GUID.String()},
+		{"description", v.Description},
+		{"status", v.Status},
+		{"reason", v.Reason},
+		{"JumpCloud group", strings.TrimSpace(v.JumpCloud + " " + v.GroupID)},
+		{"linked since", moment(v.LinkedAt)},
+		{"groups in it", strings.Join(v.Groups, ", ")},
+		{"people", strconv.Itoa(v.Members)},
+	})
+	if err != nil || len(v.People) == 0 {
+		return err
+	}
+	fmt.Fprintln(io.out)
+	return printUsers(io, v.People)
+}
