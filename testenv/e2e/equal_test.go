@@ -191,24 +191,43 @@ func extendedAreEqual(t *testing.T, p *pair) {
 	)
 }
 
-// largeAnswersAreEqual reads the schema, which is some megabytes.
+// largeAnswersAreEqual reads the schema, which is many messages of some
+// megabytes, and pictures, which are few of 16 MiB together.
 func (w *world) largeAnswersAreEqual(t *testing.T, p *pair) {
-	p.id++
-	ask := ldapwire.AppendSearchRequest(nil, p.id, ldapwire.SearchParams{BaseDN: "CN=Schema,CN=Configuration," + w.base, Scope: ldapwire.ScopeSubtree,
-		Attributes: []string{"*", "nTSecurityDescriptor", "replPropertyMetaData"}})
-	p.direct.send(t, ask)
-	direct := p.direct.receive(t, 0)
-	p.through.send(t, ask)
-	through := p.through.receive(t, 0)
-	size := 0
-	for _, frame := range direct {
-		size += len(frame)
+	conn := w.dc.Conn(t)
+	for i := range 9 {
+		m := ldap.NewModifyRequest(w.addUser(fmt.Sprint("pictured", i), []byte(before)), nil)
+		m.Add("jpegPhoto", []string{strings.Repeat(fmt.Sprintf("\xff\xd8 %d\x00", i), 2<<20/5)})
+		if err := conn.Modify(m); err != nil {
+			t.Fatal(err)
+		}
 	}
-	t.Logf("%d messages, %d bytes", len(direct), size)
-	if size < 2<<20 {
-		t.Errorf("only %d bytes", size)
+	for _, tt := range []struct {
+		name  string
+		least int // bytes
+		ask   ldapwire.SearchParams
+	}{
+		{"schema", 2 << 20, ldapwire.SearchParams{BaseDN: "CN=Schema,CN=Configuration," + w.base, Scope: ldapwire.ScopeSubtree,
+			Attributes: []string{"*", "nTSecurityDescriptor", "replPropertyMetaData"}}},
+		{"pictures", 16 << 20, ldapwire.SearchParams{BaseDN: w.base, Scope: ldapwire.ScopeSubtree,
+			Filter: filter(t, "(jpegPhoto=*)"), Attributes: []string{"jpegPhoto"}}},
+	} {
+		p.id++
+		ask := ldapwire.AppendSearchRequest(nil, p.id, tt.ask)
+		p.direct.send(t, ask)
+		direct := p.direct.receive(t, 0)
+		p.through.send(t, ask)
+		through := p.through.receive(t, 0)
+		size := 0
+		for _, frame := range direct {
+			size += len(frame)
+		}
+		t.Logf("%s: %d messages, %d bytes", tt.name, len(direct), size)
+		if size < tt.least {
+			t.Errorf("%s: only %d bytes", tt.name, size)
+		}
+		wantEqual(t, tt.name, through, direct)
 	}
-	wantEqual(t, "schema", through, direct)
 }
 
 // rootDSEIsEqual compares what the gateway does not rewrite, and what does not
