@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -22,10 +23,11 @@ func mirrorQuery(c *cli.Context) (admin.MirrorQuery, error) {
 	return q, usagef("--status %q: want %s, %s or %s", q.Status, admin.Linked, admin.Skipped, admin.Open)
 }
 
-func userList(io streams) *cli.Command {
+// mirrorList lists what the last import saw of one kind.
+func mirrorList[T any](io streams, what, usage string, ask func(admin.Backend, context.Context, admin.MirrorQuery) ([]T, error), print func(streams, []T) error) *cli.Command {
 	return command(&cli.Command{
 		Name:  "list",
-		Usage: "list the accounts that the last import saw, and why who is not linked is not",
+		Usage: usage,
 		Flags: mirrorFlags(),
 		Action: func(c *cli.Context) error {
 			q, err := mirrorQuery(c)
@@ -33,17 +35,21 @@ func userList(io streams) *cli.Command {
 				return err
 			}
 			return withBackend(c, io, func(b admin.Backend) error {
-				all, err := b.Users(c.Context, q)
+				all, err := ask(b, c.Context, q)
 				if err != nil {
-					return fmt.Errorf("user list: %w", err)
+					return fmt.Errorf("%s list: %w", what, err)
 				}
 				if c.String("output") == "json" {
 					return writeList(io.out, all)
 				}
-				return printUsers(io, all)
+				return print(io, all)
 			})
 		},
 	}, 0)
+}
+
+func userList(io streams) *cli.Command {
+	return mirrorList(io, "user", "list the accounts that the last import saw, and why who is not linked is not", admin.Backend.Users, printUsers)
 }
 
 func printUsers(io streams, all []admin.UserRow) error {
@@ -54,32 +60,16 @@ func printUsers(io streams, all []admin.UserRow) error {
 	return table(io.out, "USERNAME\tMAIL\tSTATUS\tJUMPCLOUD\tID\tREASON", rows)
 }
 
+func printGroups(io streams, all []admin.GroupRow) error {
+	var rows [][]string
+	for _, g := range all {
+		rows = append(rows, []string{g.Name, strconv.Itoa(g.Members), g.Status, g.JumpCloud, g.GroupID, g.Reason})
+	}
+	return table(io.out, "GROUP\tMEMBERS\tSTATUS\tJUMPCLOUD\tID\tREASON", rows)
+}
+
 func groupCommand(io streams) *cli.Command {
-	list := command(&cli.Command{
-		Name:  "list",
-		Usage: "list the groups that the last import saw, and why what is not linked is not",
-		Flags: mirrorFlags(),
-		Action: func(c *cli.Context) error {
-			q, err := mirrorQuery(c)
-			if err != nil {
-				return err
-			}
-			return withBackend(c, io, func(b admin.Backend) error {
-				all, err := b.Groups(c.Context, q)
-				if err != nil {
-					return fmt.Errorf("group list: %w", err)
-				}
-				if c.String("output") == "json" {
-					return writeList(io.out, all)
-				}
-				var rows [][]string
-				for _, g := range all {
-					rows = append(rows, []string{g.Name, strconv.Itoa(g.Members), g.Status, g.JumpCloud, g.GroupID, g.Reason})
-				}
-				return table(io.out, "GROUP\tMEMBERS\tSTATUS\tJUMPCLOUD\tID\tREASON", rows)
-			})
-		},
-	}, 0)
+	list := mirrorList(io, "group", "list the groups that the last import saw, and why what is not linked is not", admin.Backend.Groups, printGroups)
 	show := command(&cli.Command{
 		Name:        "show",
 		Usage:       "show one group and everybody in it",
