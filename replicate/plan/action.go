@@ -37,13 +37,7 @@ const (
 
 // Destructive reports whether people lose something by it: these are what
 // guards count (rule I8).
-func (k Kind) Destructive() bool {
-	switch k {
-	case DeleteUser, Suspend, UnbindUser, ExpirePassword, DeleteGroup, UnbindGroup, RemoveMember:
-		return true
-	}
-	return false
-}
+func (k Kind) Destructive() bool { return ClassOf(k) != "" }
 
 // Action is one step towards what the policy asks for. Steps of one account
 // or group are carried out in their order; when one fails, those after it are
