@@ -14,9 +14,9 @@ import (
 
 // Use cases of a domain.
 const (
-	UseCaseAD        = "ad"        // AD is the authority
-	UseCaseTwoWay    = "two-way"   // both sides are
-	UseCaseJumpCloud = "jumpcloud" // JumpCloud is the authority
+	UseCaseAD        = string(identity.UseAD)        // AD is the authority
+	UseCaseTwoWay    = string(identity.UseTwoWay)    // both sides are
+	UseCaseJumpCloud = string(identity.UseJumpCloud) // JumpCloud is the authority
 )
 
 // What replication does with passwords that a bind or a sign-in proves.
