@@ -358,12 +358,12 @@ func TestL1_LinkKeepsBoth(t *testing.T) {
 	ok(t, f.MarkApplied(ctx, seq, &stale))
 	want := stale
 	want.SuspendedByUs, want.SudoGiven, want.ExpiredFor = true, true, start
-	if got, err := f.LinkByGUID("corp.example", guid(1)); err != nil || got != want {
+	if got, err := f.LinkByGUID("corp.example", guid(1)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 	ok(t, f.ChangeLink(ctx, "corp.example", guid(1), func(l *identity.Link) { l.SuspendedByUs = false }))
 	want.SuspendedByUs = false
-	if got, err := f.LinkByGUID("corp.example", guid(1)); err != nil || got != want {
+	if got, err := f.LinkByGUID("corp.example", guid(1)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 	if err := f.ChangeLink(ctx, "corp.example", guid(1), func(l *identity.Link) { l.JumpCloudID = "j2" }); !errors.Is(err, ErrLinkConflict) {

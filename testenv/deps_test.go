@@ -57,13 +57,13 @@ var table = []row{
 	{"replicate/plan", []string{"store/identity"}, noWill, "pure: the same input gives the same plan"},
 	{"replicate/ad", []string{"gateway/dc", "store/identity", "store/secret"}, nil, "a client of one side"},
 	{"replicate/jumpcloud", []string{"store/identity", "store/secret"}, nil, "a client of one side"},
-	{"replicate/importer", []string{"replicate/plan", "replicate/ad", "replicate/jumpcloud", "store", "store/identity", "store/secret"}, nil, "users and groups, from AD to JumpCloud"},
+	{"replicate/reconcile", []string{"replicate/plan", "replicate/ad", "replicate/jumpcloud", "store", "store/identity", "store/secret"}, nil, "users and groups, from AD to JumpCloud"},
 	{"replicate", []string{"replicate/plan", "replicate/ad", "replicate/jumpcloud", "store", "store/identity", "store/secret"}, nil,
 		"the engine is the only one that knows both sides"},
 
 	{"cmd/dirgate", []string{everything}, nil, "main wires everything"},
 	{"cmd/internal/config", leaves, nil, "a file format, not a program"},
-	{"cmd/internal/admin", []string{"store", "store/identity", "store/secret", "replicate", "replicate/plan", "replicate/importer", "delegate"}, nil,
+	{"cmd/internal/admin", []string{"store", "store/identity", "store/secret", "replicate", "replicate/plan", "replicate/reconcile", "delegate"}, nil,
 		"operations of the daemon, not of its listeners"},
 
 	{"testenv", nil, nil, "holds tests only"},

@@ -37,4 +37,8 @@ type GroupLink struct {
 	// Agreed are the JumpCloud users that were members on both sides when the
 	// two were last compared; sorted.
 	Agreed []string `json:"agreed,omitempty"`
+	// AgreedName is the name that both had then.
+	AgreedName string `json:"agreedName,omitempty"`
+	// MadeInAD: sync made the AD group.
+	MadeInAD bool `json:"madeInAD,omitempty"`
 }

@@ -156,7 +156,11 @@ type Change struct {
 	Kind      ChangeKind `json:"kind"`
 	Direction Direction  `json:"direction"`
 	Account   Account    `json:"account"`
-	Actor     string     `json:"actor,omitempty"` // bind name of the session that asked, as it gave it
+	// CloudID is JumpCloud's id of the user or group that a change of direction
+	// sync is about; it is the key of such a change, since the AD account may
+	// not exist yet.
+	CloudID string `json:"cloudId,omitempty"`
+	Actor   string `json:"actor,omitempty"` // bind name of the session that asked, as it gave it
 	// DC is the domain controller that the request went to, as it is named in
 	// the configuration: another may not have the change yet.
 	DC string `json:"dc,omitempty"`
@@ -241,4 +245,15 @@ type Link struct {
 	SudoGiven bool `json:"sudoGiven,omitempty"`
 	// ExpiredFor is the accountExpires for which the password was expired.
 	ExpiredFor time.Time `json:"expiredFor,omitzero"`
+
+	// What sync did in AD and may undo.
+
+	// DisabledByUs: sync disabled the AD account, so it may enable it.
+	DisabledByUs bool `json:"disabledByUs,omitempty"`
+	// MadeInAD: sync created the AD account.
+	MadeInAD bool `json:"madeInAD,omitempty"`
+	// Agreed is what both sides had when they were last the same, by the names
+	// of JumpCloud's fields (rule S5): of two values that differ, the one that
+	// is not this one is the edit. Nil: they were never compared.
+	Agreed map[string]string `json:"agreed,omitempty"`
 }

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/dirgate/dirgate/replicate/importer"
 	"github.com/dirgate/dirgate/replicate/plan"
+	"github.com/dirgate/dirgate/replicate/reconcile"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 )
@@ -65,21 +65,21 @@ func serveImport(mux *http.ServeMux, b Backend) {
 // errNoImport: a Local that was made without access to both sides.
 var errNoImport = errors.New("nothing can be imported from here")
 
-// importing makes the importer of a domain and has do use it. One works at a
+// importing makes the reconciler of a domain and has do use it. One works at a
 // time: two would make every user twice.
-func (l *Local) importing(name string, do func(store.Domain, *importer.Importer) error) error {
+func (l *Local) importing(name string, do func(store.Domain, *reconcile.Reconciler) error) error {
 	d, err := l.pick(name)
 	if err != nil {
 		return err
 	}
-	if l.Importer == nil {
+	if l.Reconciler == nil {
 		return errNoImport
 	}
 	if !l.imports.TryLock() {
 		return errors.New("another import is running; try again when it has ended")
 	}
 	defer l.imports.Unlock()
-	im, end, err := l.Importer(d)
+	im, end, err := l.Reconciler(d)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (l *Local) importing(name string, do func(store.Domain, *importer.Importer)
 
 // PlanImport reads both sides and says what would be done; it writes nothing.
 func (l *Local) PlanImport(ctx context.Context, domain string) (planned []Planned, err error) {
-	err = l.importing(domain, func(_ store.Domain, im *importer.Importer) error {
+	err = l.importing(domain, func(_ store.Domain, im *reconcile.Reconciler) error {
 		p, err := im.Plan(ctx)
 		for _, r := range p.Results {
 			planned = append(planned, Planned{GUID: r.GUID, Name: r.Name, Actions: r.Actions, Skip: r.Skip, Note: r.Note})
@@ -102,7 +102,7 @@ func (l *Local) PlanImport(ctx context.Context, domain string) (planned []Planne
 // RunImport makes one pass: it records what has changed in AD and carries out
 // what is due. With full everything is compared, and not only what changed.
 func (l *Local) RunImport(ctx context.Context, domain string, full bool) (run ImportRun, err error) {
-	err = l.importing(domain, func(d store.Domain, im *importer.Importer) error {
+	err = l.importing(domain, func(d store.Domain, im *reconcile.Reconciler) error {
 		before, err := l.LastSeq(ctx)
 		if err != nil {
 			return err

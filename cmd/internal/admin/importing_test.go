@@ -9,15 +9,15 @@ import (
 	"time"
 
 	"github.com/dirgate/dirgate/replicate/ad"
-	"github.com/dirgate/dirgate/replicate/importer"
 	"github.com/dirgate/dirgate/replicate/plan"
+	"github.com/dirgate/dirgate/replicate/reconcile"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/testenv/adsim"
 	"github.com/go-ldap/ldap/v3"
 )
 
-// importer is what the daemon gives a Local.
-func (w *world) importer(d store.Domain) (*importer.Importer, func(), error) {
+// reconciler is what the daemon gives a Local.
+func (w *world) reconciler(d store.Domain) (*reconcile.Reconciler, func(), error) {
 	peers, err := w.peers(d.Name)
 	if err != nil {
 		return nil, nil, err
@@ -31,7 +31,7 @@ func (w *world) importer(d store.Domain) (*importer.Importer, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	im, err := importer.New(importer.Config{Store: w.local.Store, Domain: d, Reader: reader, AD: peers.AD, JumpCloud: peers.JumpCloud,
+	im, err := reconcile.New(reconcile.Config{Store: w.local.Store, Domain: d, Reader: reader, AD: peers.AD, JumpCloud: peers.JumpCloud,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now})
 	return im, reader.Close, err
 }
@@ -42,9 +42,9 @@ func TestImport(t *testing.T) {
 	ctx := t.Context()
 	w.register()
 	if _, err := w.client.PlanImport(ctx, ""); err == nil || !strings.Contains(err.Error(), errNoImport.Error()) {
-		t.Errorf("without an importer: %v", err)
+		t.Errorf("without a reconciler: %v", err)
 	}
-	w.local.Importer = w.importer
+	w.local.Reconciler = w.reconciler
 	w.cloud.ForgetHistory()
 
 	planned, err := w.client.PlanImport(ctx, "")
@@ -126,7 +126,7 @@ func (w *world) empty(group string) {
 func TestOneImport(t *testing.T) {
 	w := newWorld(t)
 	w.register()
-	w.local.Importer = w.importer
+	w.local.Reconciler = w.reconciler
 	w.local.imports.Lock()
 	_, err := w.client.RunImport(t.Context(), "", false)
 	w.local.imports.Unlock()

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/dirgate/dirgate/replicate"
-	"github.com/dirgate/dirgate/replicate/importer"
+	"github.com/dirgate/dirgate/replicate/reconcile"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
@@ -33,9 +33,9 @@ type Local struct {
 	// Keys gives access to the sealing keys; nil: they cannot be exchanged.
 	Keys Keys
 	Now  func() time.Time
-	// Importer makes the importer of a domain, and what ends it; nil: nothing
+	// Reconciler makes the reconciler of a domain, and what ends it; nil: nothing
 	// can be imported.
-	Importer func(store.Domain) (im *importer.Importer, end func(), err error)
+	Reconciler func(store.Domain) (im *reconcile.Reconciler, end func(), err error)
 
 	imports sync.Mutex // held while one works
 }

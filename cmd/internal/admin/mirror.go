@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dirgate/dirgate/replicate/importer"
 	"github.com/dirgate/dirgate/replicate/plan"
+	"github.com/dirgate/dirgate/replicate/reconcile"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 )
@@ -90,7 +90,7 @@ func (l *Local) mirror(domain string) (*mirrored, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := importer.Known(l.Store, d, l.Now())
+	w, err := reconcile.Known(l.Store, d, l.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ func TestMirror(t *testing.T) {
 		t.Errorf("without a domain: %v", err)
 	}
 	w.register()
-	w.local.Importer = w.importer
+	w.local.Reconciler = w.reconciler
 	before := func(_ any, err error) {
 		t.Helper()
 		if err == nil || !strings.Contains(err.Error(), "no import of "+domainName+" has run yet: run `dirgate replicate run --once") {

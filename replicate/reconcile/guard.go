@@ -1,4 +1,4 @@
-package importer
+package reconcile
 
 import (
 	"cmp"
@@ -17,7 +17,7 @@ import (
 // whom the plan wants something, unless one is open that says so already. Of
 // who has changed in AD it says so anew.
 // Who has a dead letter is tried again when everything is compared.
-func (i *Importer) changes(ctx context.Context, p plan.Plan, w plan.World, d difference, full bool, batch *store.ImportBatch) error {
+func (i *Reconciler) changes(ctx context.Context, p plan.Plan, w plan.World, d difference, full bool, batch *store.ImportBatch) error {
 	over := i.cfg.Limits.Check(p.Actions(), population(w))
 	touched := d.touched()
 	wanted := make(map[identity.GUID][]plan.Action)
@@ -53,7 +53,7 @@ func (i *Importer) changes(ctx context.Context, p plan.Plan, w plan.World, d dif
 
 // open: there is a change of the object that somebody or something will look
 // at.
-func (i *Importer) open(guid identity.GUID, full bool) (bool, error) {
+func (i *Reconciler) open(guid identity.GUID, full bool) (bool, error) {
 	e, err := i.cfg.Store.NewestState(i.settings.Domain, guid)
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
@@ -83,7 +83,7 @@ func holds(actions []plan.Action, over map[plan.Class]string) (plan.Class, strin
 }
 
 // release ends held changes of objects of which nothing is wanted any more.
-func (i *Importer) release(ctx context.Context, wanted map[identity.GUID][]plan.Action) error {
+func (i *Reconciler) release(ctx context.Context, wanted map[identity.GUID][]plan.Action) error {
 	const page = 500
 	for after := identity.Seq(0); ; {
 		held, err := i.cfg.Store.Held(identity.Import, store.HeldOptions{Domain: i.settings.Domain, After: after, Limit: page})
@@ -107,7 +107,7 @@ func (i *Importer) release(ctx context.Context, wanted map[identity.GUID][]plan.
 }
 
 // change is about an AD object, under the names that it has, or had.
-func (i *Importer) change(w plan.World, guid identity.GUID) identity.Change {
+func (i *Reconciler) change(w plan.World, guid identity.GUID) identity.Change {
 	c := identity.Change{Kind: identity.UserChange, Direction: identity.Import, Account: identity.Account{Domain: i.settings.Domain, GUID: guid}}
 	if u, ok := w.Users[guid]; ok {
 		c.Account.DN, c.Account.SAM = u.DN, u.Username
@@ -136,7 +136,7 @@ const window = time.Hour
 
 // check says which classes are over their limits, counting what would be done
 // now and what was done within the window.
-func (i *Importer) check(actions []plan.Action, w plan.World) map[plan.Class]string {
+func (i *Reconciler) check(actions []plan.Action, w plan.World) map[plan.Class]string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	now := i.cfg.Now()
@@ -160,7 +160,7 @@ func (i *Importer) check(actions []plan.Action, w plan.World) map[plan.Class]str
 }
 
 // agree brings up to date which members of groups are those of both sides.
-func (i *Importer) agree(ctx context.Context, w plan.World) error {
+func (i *Reconciler) agree(ctx context.Context, w plan.World) error {
 	scope := plan.NewScope(w.Tree)
 	for guid, link := range w.GroupLinks {
 		there := make(map[string]bool)

@@ -1,4 +1,4 @@
-package importer
+package reconcile
 
 import (
 	"context"
@@ -13,14 +13,14 @@ import (
 )
 
 // remember takes over a user as JumpCloud answered it.
-func (i *Importer) remember(u *jumpcloud.User) {
+func (i *Reconciler) remember(u *jumpcloud.User) {
 	known := jumpcloud.ToIdentity(u, i.settings.ADID)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.cloud.Users[u.ID] = &known
 }
 
-func (i *Importer) rememberGroup(g identity.Group) {
+func (i *Reconciler) rememberGroup(g identity.Group) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.cloud.Groups[g.ID] = g

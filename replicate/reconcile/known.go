@@ -1,4 +1,4 @@
-package importer
+package reconcile
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 // Known is what the last import of a domain left in the store: AD as it was
 // seen then, and the links. It asks neither side; of JumpCloud it has nothing.
 func Known(st *store.Store, domain store.Domain, now time.Time) (plan.World, error) {
-	i := Importer{cfg: Config{Store: st, Domain: domain, Now: func() time.Time { return now }}, settings: settingsOf(domain)}
+	i := Reconciler{cfg: Config{Store: st, Domain: domain, Now: func() time.Time { return now }}, settings: settingsOf(domain)}
 	dir, err := i.stored()
 	if err != nil {
 		return plan.World{}, err

@@ -1,4 +1,4 @@
-package importer
+package reconcile
 
 import (
 	"context"
@@ -191,7 +191,7 @@ func BenchmarkQuietCycle(b *testing.B) {
 	}
 }
 
-// TestRun: the importer follows by itself, and ends when it is told.
+// TestRun: the reconciler follows by itself, and ends when it is told.
 func TestRun(t *testing.T) {
 	w := newWorld(t)
 	w.hire("ann", "bea", "cid", "dan")

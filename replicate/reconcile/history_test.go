@@ -1,4 +1,4 @@
-package importer
+package reconcile
 
 import (
 	"fmt"
@@ -88,7 +88,7 @@ func (h *history) modify(dn, attribute, value string) error {
 	return h.admin.Modify(m)
 }
 
-// disturb has a request fail, or the importer die.
+// disturb has a request fail, or the reconciler die.
 func (h *history) disturb() {
 	switch h.rnd.IntN(4) {
 	case 0:

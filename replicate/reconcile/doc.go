@@ -1,10 +1,10 @@
-// Package importer carries users and groups of one Active Directory domain to
+// Package reconcile carries users and groups of one Active Directory domain to
 // JumpCloud.
 //
-// An [Importer] repeats two steps. [Importer.Cycle] reads what has changed in
+// An [Reconciler] repeats two steps. [Reconciler.Cycle] reads what has changed in
 // AD, plans over what is known of both sides, and records in one transaction
 // the mirror of AD, the reader's cursor, and a change for every user and group
-// that JumpCloud does not have as it should be (rule L1). [Importer.Apply]
+// that JumpCloud does not have as it should be (rule L1). [Reconciler.Apply]
 // takes the recorded changes that are due, looks at JumpCloud again, plans
 // again and does what the plan says. Between the two a change waits in the
 // log: it can be held by a guard, approved, retried and discarded there, and a
@@ -31,4 +31,4 @@
 // changes plans over the whole domain, in memory. JumpCloud's users are listed
 // once at the start and once in every Config.FullEvery; a user that is worked
 // on is read again by its id, or looked for by username and mail address.
-package importer
+package reconcile

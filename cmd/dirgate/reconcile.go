@@ -4,12 +4,12 @@ import (
 	"time"
 
 	"github.com/dirgate/dirgate/replicate/ad"
-	"github.com/dirgate/dirgate/replicate/importer"
+	"github.com/dirgate/dirgate/replicate/reconcile"
 	"github.com/dirgate/dirgate/store"
 )
 
-// importer makes the importer of a registered domain, and what ends it.
-func (d *domains) importer(reg store.Domain) (*importer.Importer, func(), error) {
+// reconciler makes the reconciler of a registered domain, and what ends it.
+func (d *domains) reconciler(reg store.Domain) (*reconcile.Reconciler, func(), error) {
 	c, err := d.get(reg.Name)
 	if err != nil {
 		return nil, nil, err
@@ -24,7 +24,7 @@ func (d *domains) importer(reg store.Domain) (*importer.Importer, func(), error)
 	if err != nil {
 		return nil, nil, err
 	}
-	im, err := importer.New(importer.Config{Store: d.store, Domain: reg, Reader: reader, AD: c.peers.AD, JumpCloud: c.peers.JumpCloud,
+	im, err := reconcile.New(reconcile.Config{Store: d.store, Domain: reg, Reader: reader, AD: c.peers.AD, JumpCloud: c.peers.JumpCloud,
 		Log: d.log.With("in", "import"), Now: time.Now})
 	if err != nil {
 		reader.Close()

@@ -1,4 +1,4 @@
-package importer
+package reconcile
 
 import (
 	"slices"
@@ -250,7 +250,7 @@ func TestI8_Disagreement(t *testing.T) {
 	}
 }
 
-// TestL1_Restart: the importer goes on where the log and the mirror are.
+// TestL1_Restart: the reconciler goes on where the log and the mirror are.
 func TestL1_Restart(t *testing.T) {
 	w := newWorld(t)
 	w.hire("ann", "bea")

@@ -1,4 +1,4 @@
-package importer
+package reconcile
 
 import (
 	"context"
@@ -29,7 +29,7 @@ type job struct {
 // next one is (zero: none waits). An error is one of the store or of a read
 // that everything depends on; what JumpCloud refuses is recorded with the
 // change.
-func (i *Importer) Apply(ctx context.Context) (next time.Time, err error) {
+func (i *Reconciler) Apply(ctx context.Context) (next time.Time, err error) {
 	next, err = i.apply(ctx)
 	if err != nil {
 		return next, fmt.Errorf("apply import of %s: %w", i.settings.Domain, err)
@@ -37,7 +37,7 @@ func (i *Importer) Apply(ctx context.Context) (next time.Time, err error) {
 	return next, nil
 }
 
-func (i *Importer) apply(ctx context.Context) (next time.Time, err error) {
+func (i *Reconciler) apply(ctx context.Context) (next time.Time, err error) {
 	if i.dir == nil {
 		if i.dir, err = i.stored(); err != nil {
 			return next, err
@@ -63,7 +63,7 @@ func (i *Importer) apply(ctx context.Context) (next time.Time, err error) {
 	if err != nil {
 		return next, err
 	}
-	run := &run{Importer: i, world: w, jobs: jobs, scope: plan.NewScope(w.Tree), until: w.Now.Add(passLimit)}
+	run := &run{Reconciler: i, world: w, jobs: jobs, scope: plan.NewScope(w.Tree), until: w.Now.Add(passLimit)}
 	for _, r := range p.Results {
 		if j := jobs[r.GUID]; j != nil {
 			j.results = append(j.results, r)
@@ -86,7 +86,7 @@ func (i *Importer) apply(ctx context.Context) (next time.Time, err error) {
 }
 
 // due reads the pending changes of the domain whose time has come.
-func (i *Importer) due() (jobs map[identity.GUID]*job, next time.Time, err error) {
+func (i *Reconciler) due() (jobs map[identity.GUID]*job, next time.Time, err error) {
 	const page = 500
 	jobs = make(map[identity.GUID]*job)
 	now := i.cfg.Now()
@@ -126,7 +126,7 @@ func earlier(a, b time.Time) time.Time {
 
 // run is one pass over the changes that are due.
 type run struct {
-	*Importer
+	*Reconciler
 	world plan.World
 	scope *plan.Scope
 	jobs  map[identity.GUID]*job
@@ -230,7 +230,7 @@ func sideBySide[T any](workers int, items []T, do func(T) error) error {
 }
 
 // stopped: JumpCloud does not answer, or wants to be left alone.
-func (i *Importer) stopped() bool {
+func (i *Reconciler) stopped() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.strikes >= 3
@@ -362,7 +362,7 @@ func (r *run) failed(ctx context.Context, j *job, cause error) error {
 	return err
 }
 
-func (i *Importer) strike(n int, until time.Time) {
+func (i *Reconciler) strike(n int, until time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.strikes += n; i.strikes >= 3 {

@@ -1,4 +1,4 @@
-package importer
+package reconcile
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 
 // Run imports until ctx ends; it then returns nil. What fails is logged and
 // tried again.
-func (i *Importer) Run(ctx context.Context) error {
+func (i *Reconciler) Run(ctx context.Context) error {
 	woken, stop := i.cfg.Store.Watch()
 	defer stop()
 	failures := 0
@@ -35,7 +35,7 @@ func (i *Importer) Run(ctx context.Context) error {
 
 // wait returns when AD may have changed, a change is due, or a person has
 // approved or retried one.
-func (i *Importer) wait(ctx context.Context, woken <-chan struct{}, next time.Time) {
+func (i *Reconciler) wait(ctx context.Context, woken <-chan struct{}, next time.Time) {
 	waiting, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() { // ends when waiting does, for which wait itself waits
@@ -50,7 +50,7 @@ func (i *Importer) wait(ctx context.Context, woken <-chan struct{}, next time.Ti
 
 // sleep returns at a time (zero: never), when ctx ends, or, if wanted, when
 // something in the log is due.
-func (i *Importer) sleep(ctx context.Context, woken <-chan struct{}, until time.Time, watch bool) {
+func (i *Reconciler) sleep(ctx context.Context, woken <-chan struct{}, until time.Time, watch bool) {
 	var alarm <-chan time.Time
 	if !until.IsZero() {
 		timer := time.NewTimer(max(0, until.Sub(i.cfg.Now())))

@@ -1,4 +1,4 @@
-package importer
+package reconcile
 
 import (
 	"context"
@@ -40,7 +40,7 @@ func (d *directory) apply(batch *ad.Batch) {
 const adminsGroup = "JumpCloud Admins"
 
 // stored reads the mirror and the cursor.
-func (i *Importer) stored() (*directory, error) {
+func (i *Reconciler) stored() (*directory, error) {
 	m, err := i.cfg.Store.Mirror(i.settings.Domain)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func (i *Importer) stored() (*directory, error) {
 
 // look reads AD: what has changed, or everything when that is needed. What
 // was known stays as it is.
-func (i *Importer) look(ctx context.Context) (next *directory, full bool, err error) {
+func (i *Reconciler) look(ctx context.Context) (next *directory, full bool, err error) {
 	now := i.cfg.Now()
 	if len(i.dir.cursor) > 0 && !i.full && (i.fullAt.IsZero() || now.Sub(i.fullAt) < i.cfg.FullEvery) {
 		next, err = i.follow(ctx)
@@ -79,7 +79,7 @@ func (i *Importer) look(ctx context.Context) (next *directory, full bool, err er
 }
 
 // follow reads what has changed since the cursor.
-func (i *Importer) follow(ctx context.Context) (*directory, error) {
+func (i *Reconciler) follow(ctx context.Context) (*directory, error) {
 	next := &directory{users: i.dir.users, groups: i.dir.groups, cursor: i.dir.cursor, shared: true}
 	for {
 		batch, err := i.cfg.Reader.Changes(ctx, next.cursor)
@@ -102,7 +102,7 @@ func (i *Importer) follow(ctx context.Context) (*directory, error) {
 }
 
 // dropMissing looks for deletions that nobody tells.
-func (i *Importer) dropMissing(ctx context.Context, d *directory) error {
+func (i *Reconciler) dropMissing(ctx context.Context, d *directory) error {
 	missing, err := i.cfg.Reader.Missing(ctx, d.known(nil))
 	if err != nil {
 		return err
@@ -125,7 +125,7 @@ func (d *directory) known(more []identity.GUID) []identity.GUID {
 // snapshot reads everything. What was known before, or is linked, and is not
 // there any more, counts as deleted only if it is not found by its objectGUID
 // (rule I8); otherwise it is where it is of no account.
-func (i *Importer) snapshot(ctx context.Context, old *directory) (next *directory, limits []string, err error) {
+func (i *Reconciler) snapshot(ctx context.Context, old *directory) (next *directory, limits []string, err error) {
 	s, err := i.cfg.Reader.Snapshot(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -248,7 +248,7 @@ func sameGroup(a, b identity.Group) bool {
 }
 
 // tree finds the groups that have a meaning of their own.
-func (i *Importer) tree(d *directory) (plan.Tree, error) {
+func (i *Reconciler) tree(d *directory) (plan.Tree, error) {
 	t := plan.Tree{Users: make(map[identity.GUID]*identity.User, len(d.users)), Groups: d.groups, ScopeGroup: i.cfg.Domain.ScopeGroupGUID}
 	for guid, u := range d.users {
 		t.Users[guid] = &u
@@ -267,7 +267,7 @@ func (i *Importer) tree(d *directory) (plan.Tree, error) {
 	return t, nil
 }
 
-func (i *Importer) links() (map[identity.GUID]identity.Link, map[identity.GUID]identity.GroupLink, error) {
+func (i *Reconciler) links() (map[identity.GUID]identity.Link, map[identity.GUID]identity.GroupLink, error) {
 	all, err := i.cfg.Store.Links(i.settings.Domain)
 	if err != nil {
 		return nil, nil, err
@@ -287,7 +287,7 @@ func (i *Importer) links() (map[identity.GUID]identity.Link, map[identity.GUID]i
 }
 
 // world is what is known, but for JumpCloud.
-func (i *Importer) world(d *directory) (plan.World, error) {
+func (i *Reconciler) world(d *directory) (plan.World, error) {
 	w := plan.World{Settings: i.settings, Now: i.cfg.Now(), Complete: true}
 	var err error
 	if w.Tree, err = i.tree(d); err != nil {

@@ -1,4 +1,4 @@
-package importer
+package reconcile
 
 import (
 	"context"
@@ -30,7 +30,7 @@ type Accounts interface {
 	Exists(ctx context.Context, dn, filter string) (string, identity.GUID, error)
 }
 
-// Config describes an Importer.
+// Config describes an Reconciler.
 type Config struct {
 	Store     *store.Store
 	Domain    store.Domain // as it is registered
@@ -50,8 +50,8 @@ type Config struct {
 	Now       func() time.Time
 }
 
-// Importer imports one domain. It belongs to one goroutine.
-type Importer struct {
+// Reconciler imports one domain. It belongs to one goroutine.
+type Reconciler struct {
 	cfg      Config
 	settings plan.Settings
 
@@ -76,20 +76,20 @@ type taken struct {
 }
 
 // New checks cfg.
-func New(cfg Config) (*Importer, error) {
+func New(cfg Config) (*Reconciler, error) {
 	if cfg.Store == nil || cfg.Reader == nil || cfg.AD == nil || cfg.JumpCloud == nil || cfg.Log == nil || cfg.Now == nil {
-		return nil, errors.New("importer config: store, reader, accounts, jumpcloud, log and clock are required")
+		return nil, errors.New("reconcile config: store, reader, accounts, jumpcloud, log and clock are required")
 	}
 	cfg.Domain.Name = strings.ToLower(cfg.Domain.Name)
 	settings := settingsOf(cfg.Domain)
 	if err := settings.Actions.Check(); err != nil {
-		return nil, fmt.Errorf("importer config: %w", err)
+		return nil, fmt.Errorf("reconcile config: %w", err)
 	}
 	switch {
 	case settings.Domain == "" || settings.ADID == "":
-		return nil, errors.New("importer config: the domain is not registered with JumpCloud")
+		return nil, errors.New("reconcile config: the domain is not registered with JumpCloud")
 	case !settings.Use.Imports():
-		return nil, fmt.Errorf("importer config: use case %q: nothing is imported", settings.Use)
+		return nil, fmt.Errorf("reconcile config: use case %q: nothing is imported", settings.Use)
 	}
 	if cfg.Limits == nil {
 		cfg.Limits = plan.DefaultLimits()
@@ -103,15 +103,15 @@ func New(cfg Config) (*Importer, error) {
 	if cfg.FullEvery <= 0 {
 		cfg.FullEvery = 6 * time.Hour
 	}
-	return &Importer{cfg: cfg, settings: settings}, nil
+	return &Reconciler{cfg: cfg, settings: settings}, nil
 }
 
 // Resync makes the next Cycle read and compare everything.
-func (i *Importer) Resync() { i.full = true }
+func (i *Reconciler) Resync() { i.full = true }
 
 // Plan reads both sides completely and says what would be done. It writes
 // nothing.
-func (i *Importer) Plan(ctx context.Context) (plan.Plan, error) {
+func (i *Reconciler) Plan(ctx context.Context) (plan.Plan, error) {
 	old, err := i.stored()
 	if err != nil {
 		return plan.Plan{}, err
@@ -135,14 +135,14 @@ func (i *Importer) Plan(ctx context.Context) (plan.Plan, error) {
 // Cycle reads what has changed in AD and records what follows from it. An
 // error means that nothing is known to have been recorded; the next Cycle
 // begins at the same point.
-func (i *Importer) Cycle(ctx context.Context) error {
+func (i *Reconciler) Cycle(ctx context.Context) error {
 	if err := i.cycle(ctx); err != nil {
 		return fmt.Errorf("import of %s: %w", i.settings.Domain, err)
 	}
 	return nil
 }
 
-func (i *Importer) cycle(ctx context.Context) error {
+func (i *Reconciler) cycle(ctx context.Context) error {
 	now := i.cfg.Now()
 	if i.dir == nil {
 		var err error
@@ -191,9 +191,9 @@ func (i *Importer) cycle(ctx context.Context) error {
 }
 
 // cursorName is where the store keeps how far the reader has come.
-func (i *Importer) cursorName() string { return "import/" + i.settings.Domain }
+func (i *Reconciler) cursorName() string { return "import/" + i.settings.Domain }
 
-func (i *Importer) record(ctx context.Context, next *directory, batch store.ImportBatch) error {
+func (i *Reconciler) record(ctx context.Context, next *directory, batch store.ImportBatch) error {
 	batch.CursorName, batch.Cursor = i.cursorName(), next.cursor
 	if err := i.cfg.Store.AppendImport(ctx, i.settings.Domain, batch); err != nil {
 		i.dir = nil // what was recorded of it, the store tells

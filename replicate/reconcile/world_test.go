@@ -1,4 +1,4 @@
-package importer
+package reconcile
 
 import (
 	"context"
@@ -44,7 +44,7 @@ func (c *clock) add(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
-// world is an importer between the two simulators.
+// world is a reconciler between the two simulators.
 type world struct {
 	t      testing.TB
 	ad     *adsim.Server
@@ -53,8 +53,8 @@ type world struct {
 	store  *store.Store
 	clock  *clock
 	domain store.Domain
-	im     *Importer
-	make   func(change ...func(*Config)) *Importer
+	im     *Reconciler
+	make   func(change ...func(*Config)) *Reconciler
 }
 
 type dialer struct {
@@ -109,7 +109,7 @@ func newWorld(t testing.TB, change ...func(*store.Domain)) *world {
 	accounts, err := ad.New(conf)
 	w.ok(err)
 	t.Cleanup(accounts.Close)
-	w.make = func(change ...func(*Config)) *Importer {
+	w.make = func(change ...func(*Config)) *Reconciler {
 		reader, err := ad.NewReader(ad.ReaderConfig{Config: conf, Interval: time.Hour})
 		w.ok(err)
 		t.Cleanup(reader.Close)

@@ -1,4 +1,4 @@
-package importer
+package reconcile
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 // readCloud lists JumpCloud's side. Members are read of the groups that are
 // linked, or have the name of an AD group.
-func (i *Importer) readCloud(ctx context.Context, w plan.World) (*plan.Cloud, error) {
+func (i *Reconciler) readCloud(ctx context.Context, w plan.World) (*plan.Cloud, error) {
 	c := &plan.Cloud{Users: make(map[string]*identity.User), Groups: make(map[string]identity.Group),
 		BoundUsers: make(map[string]bool), BoundGroups: make(map[string]bool)}
 	for u, err := range i.cfg.JumpCloud.ListUsers(ctx) {
@@ -41,7 +41,7 @@ func (i *Importer) readCloud(ctx context.Context, w plan.World) (*plan.Cloud, er
 	return c, nil
 }
 
-func (i *Importer) readGroups(ctx context.Context, w plan.World, c *plan.Cloud) error {
+func (i *Reconciler) readGroups(ctx context.Context, w plan.World, c *plan.Cloud) error {
 	wanted := make(map[string]bool)
 	for _, g := range w.Groups {
 		wanted[g.Name] = true
@@ -70,7 +70,7 @@ func (i *Importer) readGroups(ctx context.Context, w plan.World, c *plan.Cloud) 
 	return nil
 }
 
-func (i *Importer) members(ctx context.Context, groupID string) (ids []string, err error) {
+func (i *Reconciler) members(ctx context.Context, groupID string) (ids []string, err error) {
 	for id, err := range i.cfg.JumpCloud.Members(ctx, groupID) {
 		if err != nil {
 			return nil, err
@@ -87,7 +87,7 @@ const listAll = 100
 
 // refresh looks again at what JumpCloud has of the objects that are about to
 // be worked on, and of whoever has the names that they ask for.
-func (i *Importer) refresh(ctx context.Context, w plan.World, guids []identity.GUID) (err error) {
+func (i *Reconciler) refresh(ctx context.Context, w plan.World, guids []identity.GUID) (err error) {
 	if i.cloud == nil || len(guids) > listAll {
 		i.cloud, err = i.readCloud(ctx, w)
 		return err
@@ -119,7 +119,7 @@ func isGroup(w plan.World, guid identity.GUID) bool {
 	return group || linked
 }
 
-func (i *Importer) refreshUser(ctx context.Context, w plan.World, c *plan.Cloud, guid identity.GUID) error {
+func (i *Reconciler) refreshUser(ctx context.Context, w plan.World, c *plan.Cloud, guid identity.GUID) error {
 	if link, ok := w.Links[guid]; ok {
 		u, err := i.cfg.JumpCloud.User(ctx, link.JumpCloudID)
 		switch {
