@@ -61,6 +61,7 @@ func keepImported(txn *badger.Txn, link *identity.Link) error {
 		return nil
 	}
 	link.SuspendedByUs, link.SudoGiven, link.ExpiredFor = old.SuspendedByUs, old.SudoGiven, old.ExpiredFor
+	link.How, link.PasswordAuthority, link.Delegation = old.How, old.PasswordAuthority, old.Delegation
 	return err
 }
 

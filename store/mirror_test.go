@@ -352,12 +352,14 @@ func TestL1_LinkKeepsBoth(t *testing.T) {
 	ok(t, f.PutLink(ctx, stale))
 	ok(t, f.ChangeLink(ctx, "CORP.example", guid(1), func(l *identity.Link) {
 		l.SuspendedByUs, l.SudoGiven, l.ExpiredFor = true, true, start
+		l.How, l.PasswordAuthority, l.Delegation = "made by the import", identity.AD, identity.JumpCloud
 	}))
 	seq := f.pend(t, 1, "pw")
 	stale.PasswordSeq, stale.PasswordAt = seq, start
 	ok(t, f.MarkApplied(ctx, seq, &stale))
 	want := stale
 	want.SuspendedByUs, want.SudoGiven, want.ExpiredFor = true, true, start
+	want.How, want.PasswordAuthority, want.Delegation = "made by the import", identity.AD, identity.JumpCloud
 	if got, err := f.LinkByGUID("corp.example", guid(1)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}

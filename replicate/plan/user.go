@@ -129,6 +129,9 @@ func (c *UserCase) want() (want identity.User, unusable string) {
 			want.DelegatedTo = c.ADID
 		}
 	}
+	if c.Link != nil {
+		Ordered(&want, *c.Link, c.ADID)
+	}
 	return want, ""
 }
 

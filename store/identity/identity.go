@@ -237,6 +237,18 @@ type Link struct {
 	// whether a password of AD is newer; zero: not known.
 	PasswordSet int64 `json:"passwordSet,omitempty"`
 
+	// How the two were paired, for people; empty: it was not recorded.
+	How string `json:"how,omitempty"`
+
+	// What a person ordered for this user, over what the use case asks for.
+
+	// PasswordAuthority says who may set the password: AD, JumpCloud, or
+	// empty: whom the use case says.
+	PasswordAuthority Side `json:"passwordAuthority,omitempty"`
+	// Delegation says who checks it when the user signs in at JumpCloud: AD,
+	// JumpCloud, or empty: whom the use case says.
+	Delegation Side `json:"delegation,omitempty"`
+
 	// What the import did and may undo, and what it must not do twice.
 
 	// SuspendedByUs: the import suspended the user, so it may lift that.
