@@ -24,45 +24,71 @@ type userPage struct {
 // given once.
 func (c *Client) users(ctx context.Context, filter url.Values) iter.Seq2[User, error] {
 	return func(yield func(User, error) bool) {
-		last, skip, given, idle := "", 0, 0, 0
-		for {
-			page, err := c.userPage(ctx, filter, skip)
+		for w := (userWalk{filter: filter}); !w.done; {
+			rows, err := w.next(ctx, c)
+			for _, u := range rows {
+				if !yield(u, nil) {
+					return
+				}
+			}
 			if err != nil {
 				yield(User{}, err)
 				return
 			}
-			rows := page.Results
-			if skip > 0 && (len(rows) == 0 || rows[0].ID > last || rows[len(rows)-1].ID <= last) {
-				if idle++; idle > maxIdle {
-					yield(User{}, c.restless("/api/systemusers"))
-					return
-				}
-			}
-			if skip > 0 && (len(rows) == 0 || rows[0].ID > last) {
-				skip = max(0, skip-pageSize) // rows before it have gone: look further back
-				continue
-			}
-			for _, u := range rows {
-				if u.ID <= last {
-					continue
-				}
-				given++
-				if last = u.ID; !yield(u, nil) {
-					return
-				}
-			}
-			// A short page is the last, unless the server gives less than was
-			// asked for and says that there is more.
-			if end := skip + len(rows); len(rows) < 2 || (len(rows) < pageSize && end >= page.Total) {
-				// Of a filtered list it is not documented what the total counts.
-				if filter == nil && given < page.Total {
-					yield(User{}, c.short("/api/systemusers", page.Total, given))
-				}
-				return
-			}
-			skip += len(rows) - 1
 		}
 	}
+}
+
+// userWalk is a list of users that is being read, page by page.
+type userWalk struct {
+	filter url.Values
+	last   string // highest id given
+	skip   int
+	given  int // rows
+	idle   int // pages that brought nothing
+	done   bool
+	broken bool // what was read contradicts itself: only a new walk can end well
+}
+
+// next reads a page and gives the rows that are new. After an error the same
+// page can be asked for again, unless the walk is broken.
+func (w *userWalk) next(ctx context.Context, c *Client) ([]User, error) {
+	page, err := c.userPage(ctx, w.filter, w.skip)
+	if err != nil {
+		return nil, err
+	}
+	rows := page.Results
+	if w.skip > 0 && (len(rows) == 0 || rows[0].ID > w.last || rows[len(rows)-1].ID <= w.last) {
+		if w.idle++; w.idle > maxIdle {
+			w.broken = true
+			return nil, c.restless("/api/systemusers")
+		}
+	}
+	if w.skip > 0 && (len(rows) == 0 || rows[0].ID > w.last) {
+		w.skip = max(0, w.skip-pageSize) // rows before it have gone: look further back
+		return nil, nil
+	}
+	fresh := rows
+	for len(fresh) > 0 && fresh[0].ID <= w.last {
+		fresh = fresh[1:]
+	}
+	if len(fresh) > 0 {
+		w.last = fresh[len(fresh)-1].ID
+		w.given += len(fresh)
+	}
+	// A short page is the last, unless the server gives less than was asked for
+	// and says that there is more.
+	if end := w.skip + len(rows); len(rows) < 2 || (len(rows) < pageSize && end >= page.Total) {
+		// Of a filtered list it is not documented what the total counts.
+		if w.filter == nil && w.given < page.Total {
+			w.broken = true
+			return fresh, c.short("/api/systemusers", page.Total, w.given)
+		}
+		w.done = true
+		return fresh, nil
+	}
+	w.skip += len(rows) - 1
+	return fresh, nil
 }
 
 // short is the error of a list that is not complete.
@@ -100,61 +126,85 @@ func (c *Client) userPage(ctx context.Context, filter url.Values, skip int) (use
 const passes = 3
 
 // walk reads a v2 list in whatever order JumpCloud keeps it, and gives every
-// row once. Each page begins with a row that was seen before; one that does
-// not is read again from further back, because rows before it have gone. At
-// the end JumpCloud's own count, where it gives one, must have been reached.
-// Rows that come or go meanwhile may be given or not.
+// row once. Rows that come or go meanwhile may be given or not.
 func walk[T any](ctx context.Context, c *Client, path string, query url.Values, id func(T) string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		var none T
-		seen := make(map[string]bool)
-		for pass, skip, idle := 1, 0, 0; ; {
-			rows, total, err := rowsOf[T](ctx, c, path, query, skip)
+		for w := newRowWalk(path, query, id); !w.done; {
+			rows, err := w.next(ctx, c)
+			for _, row := range rows {
+				if !yield(row, nil) {
+					return
+				}
+			}
 			if err != nil {
+				var none T
 				yield(none, err)
 				return
 			}
-			if skip > 0 && (len(rows) == 0 || !seen[id(rows[0])]) {
-				if idle++; idle > maxIdle {
-					yield(none, c.restless(path))
-					return
-				}
-				skip = max(0, skip-pageSize)
-				continue
-			}
-			before := len(seen)
-			for _, row := range rows {
-				switch key := id(row); {
-				case key == "":
-					yield(none, &apiError{op: "GET " + c.basePath + path, code: http.StatusOK, stage: unknown, cause: errors.New("a row has no id")})
-					return
-				case seen[key]:
-				default:
-					if seen[key] = true; !yield(row, nil) {
-						return
-					}
-				}
-			}
-			if len(seen) == before {
-				if idle++; idle > maxIdle {
-					yield(none, c.restless(path))
-					return
-				}
-			}
-			if end := skip + len(rows); len(rows) >= 2 && (len(rows) == pageSize || end < total) {
-				skip = end - 1
-				continue
-			}
-			if len(seen) >= total {
-				return
-			}
-			if skip = 0; pass == passes {
-				yield(none, c.short(path, total, len(seen)))
-				return
-			}
-			pass++
 		}
 	}
+}
+
+// rowWalk is a v2 list that is being read. Each page begins with a row that was
+// seen before; one that does not is read again from further back, because rows
+// before it have gone. At the end JumpCloud's own count, where it gives one,
+// must have been reached.
+type rowWalk[T any] struct {
+	path   string
+	query  url.Values
+	id     func(T) string
+	seen   map[string]bool
+	pass   int
+	skip   int
+	idle   int // pages that brought nothing
+	done   bool
+	broken bool // as in userWalk
+}
+
+func newRowWalk[T any](path string, query url.Values, id func(T) string) *rowWalk[T] {
+	return &rowWalk[T]{path: path, query: query, id: id, seen: make(map[string]bool), pass: 1}
+}
+
+// next is as that of userWalk.
+func (w *rowWalk[T]) next(ctx context.Context, c *Client) (fresh []T, err error) {
+	rows, total, err := rowsOf[T](ctx, c, w.path, w.query, w.skip)
+	if err != nil {
+		return nil, err
+	}
+	back := w.skip > 0 && (len(rows) == 0 || !w.seen[w.id(rows[0])])
+	for _, row := range rows {
+		if back {
+			break
+		}
+		key := w.id(row)
+		if key == "" {
+			w.broken = true
+			return fresh, &apiError{op: "GET " + c.basePath + w.path, code: http.StatusOK, stage: unknown, cause: errors.New("a row has no id")}
+		}
+		if !w.seen[key] {
+			w.seen[key], fresh = true, append(fresh, row)
+		}
+	}
+	if len(fresh) == 0 {
+		if w.idle++; w.idle > maxIdle {
+			w.broken = true
+			return nil, c.restless(w.path)
+		}
+	}
+	switch end := w.skip + len(rows); {
+	case back:
+		w.skip = max(0, w.skip-pageSize)
+	case len(rows) >= 2 && (len(rows) == pageSize || end < total):
+		w.skip = end - 1
+	case len(w.seen) >= total:
+		w.done = true
+	case w.pass == passes:
+		w.broken = true
+		return fresh, c.short(w.path, total, len(w.seen))
+	default:
+		w.skip, w.pass = 0, w.pass+1
+	}
+	return fresh, nil
 }
 
 // maxIdle bounds the pages of one list that bring nothing new: each time a
