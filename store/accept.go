@@ -192,7 +192,7 @@ func (s *Store) rebuild(r *Report) error {
 	writes := s.db.NewWriteBatch()
 	defer writes.Cancel()
 	err := s.db.View(func(txn *badger.Txn) error {
-		err := errors.Join(wipe(txn, writes, prefixCursor), wipe(txn, writes, prefixMirror))
+		err := errors.Join(wipe(txn, writes, prefixCursor), wipe(txn, writes, prefixMirror), wipe(txn, writes, prefixVerdict))
 		for _, links := range [][]string{{prefixLink, prefixLinkID}, {prefixGroupLink, prefixGroupLinkID}} {
 			if r.doubts(links...) {
 				err = errors.Join(err, wipe(txn, writes, links[0]), wipe(txn, writes, links[1]))
@@ -251,8 +251,10 @@ func (s *Store) rederive(txn *badger.Txn, writes *badger.WriteBatch) error {
 		return writes.Set(key, value)
 	}
 	for seq, e := range states {
-		err := errors.Join(set(keySeq(prefixState, seq), e),
-			writes.Set(keyAccount(accountKey(e.Account.GUID, e.Account.DN), seq), nil))
+		err := set(keySeq(prefixState, seq), e)
+		for _, key := range accountKeys(e.Change) {
+			err = errors.Join(err, writes.Set(key, nil))
+		}
 		if isOpen(e.Status) {
 			err = errors.Join(err, writes.Set(keyOpen(e.Status, seq), encodeOpen(e)))
 		}

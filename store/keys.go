@@ -19,7 +19,7 @@ import (
 //	open/ status1 seq8               direction1, time8: changes that are unsettled, pending, dead or held
 //	account/ account17 seq8          nothing: the changes of an account, oldest first
 //	newest/ direction1 account17 domain   seq8 of the newest accepted password change
-//	newest/ direction1 account17 domain 00 73   seq8 of the newest change of state
+//	newest/ direction1 account17 domain 00 class1   seq8 of the newest change of state
 //	link/ domain 00 guid16           identity.Link
 //	linkid/ jumpcloudID              domain 00 guid16 of the link of that JumpCloud user
 //	cursor/ name                     the caller's bytes
@@ -27,12 +27,18 @@ import (
 //	mirror/ domain 00 g guid16       identity.Group, likewise
 //	grouplink/ domain 00 guid16      identity.GroupLink
 //	grouplinkid/ groupID             domain 00 guid16 of the link of that JumpCloud group
+//	verdict/ domain 00 direction1 g guid16   Verdict about an AD object
+//	verdict/ domain 00 direction1 c id       Verdict about a JumpCloud object without one
 //	domain/ domain                   Domain
 //	credential/ domain 00 name       sealed credential
 //
 // status1 is u, p, d or h; direction1 is i or s. account17 is 01 and the
 // objectGUID, or, when that is not known, 02 and the first 16 bytes of the
-// SHA-256 of the DN as plainDN writes it. Domains are DNS names in lower case.
+// SHA-256 of the DN as plainDN writes it. Of a change of direction sync it is
+// 03 and the first 16 bytes of the SHA-256 of JumpCloud's id; below account/
+// it is found by the objectGUID too, once that is known. class1 is s, or g of
+// a group in direction sync, since nothing says that JumpCloud never gives a
+// user and a group one id. Domains are DNS names in lower case.
 //
 // Everything but meta/ and log/ is counted and summed in the head. Values that
 // are ours begin with a version byte; the rest is JSON. Records
@@ -58,6 +64,7 @@ const (
 	prefixMirror      = "mirror/"
 	prefixGroupLink   = "grouplink/"
 	prefixGroupLinkID = "grouplinkid/"
+	prefixVerdict     = "verdict/"
 )
 
 const seqSize = 8
@@ -148,11 +155,38 @@ func keyAccount(account []byte, seq identity.Seq) []byte {
 	return keySeq(prefixAccount+string(account), seq)
 }
 
+// cloudKey stands for an object of JumpCloud where accountKey does for one of
+// AD.
+func cloudKey(id string) []byte {
+	sum := sha256.Sum256([]byte(id))
+	return append([]byte{3}, sum[:16]...)
+}
+
+// subjectKey is what a change is known by.
+func subjectKey(c identity.Change) []byte {
+	if c.CloudID != "" {
+		return cloudKey(c.CloudID)
+	}
+	return accountKey(c.Account.GUID, c.Account.DN)
+}
+
+// accountKeys are the keys below prefixAccount of a change.
+func accountKeys(c identity.Change) [][]byte {
+	keys := [][]byte{keyAccount(subjectKey(c), c.Seq)}
+	if c.CloudID != "" && !c.Account.GUID.IsZero() {
+		keys = append(keys, keyAccount(accountKey(c.Account.GUID, ""), c.Seq))
+	}
+	return keys
+}
+
 func keyNewest(c identity.Change) []byte {
 	key := append([]byte(prefixNewest), directionByte(c.Direction))
-	key = append(key, accountKey(c.Account.GUID, c.Account.DN)...)
+	key = append(key, subjectKey(c)...)
 	key = append(key, c.Account.Domain...)
-	if c.Kind.IsState() {
+	switch {
+	case c.Kind == identity.GroupChange && c.CloudID != "":
+		key = append(key, 0, 'g')
+	case c.Kind.IsState():
 		key = append(key, 0, 's')
 	}
 	return key
@@ -160,10 +194,6 @@ func keyNewest(c identity.Change) []byte {
 
 func linkName(domain string, guid identity.GUID) []byte {
 	return append(append([]byte(domain), 0), guid[:]...)
-}
-
-func keyLink(domain string, guid identity.GUID) []byte {
-	return append([]byte(prefixLink), linkName(domain, guid)...)
 }
 
 func keyCredential(domain, name string) []byte {
@@ -183,6 +213,9 @@ func secretAAD(c identity.Change) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(c.Seq))
 	b = field(b, string(c.Direction))
 	b = field(b, c.Account.Domain)
+	if c.CloudID != "" { // the AD account may become known later
+		return field(field(b, "JumpCloud user"), c.CloudID)
+	}
 	b = field(b, c.Account.GUID.String())
 	if c.Account.GUID.IsZero() {
 		b = field(b, c.Account.DN)

@@ -239,7 +239,8 @@ func TestImportRefusals(t *testing.T) {
 // that everything is compared, and leaves changes of state as they are.
 func TestL3_ImportAfterLoss(t *testing.T) {
 	f := newStore(t)
-	f.learn(t, ImportBatch{Users: []identity.User{adUser(1)}, Cursor: []byte("c"), Changes: []identity.Change{stateChange(1)}})
+	f.learn(t, ImportBatch{Users: []identity.User{adUser(1)}, Cursor: []byte("c"), Changes: []identity.Change{stateChange(1)},
+		Verdicts: []Verdict{{Direction: identity.Import, GUID: guid(1), Skip: "privileged"}}})
 	state := f.newestOf(t, 1).Seq
 	f.pend(t, 2, "pw")
 	ok(t, f.db.Update(func(txn *badger.Txn) error { return txn.Delete(keySeq(prefixLog, 4)) }))
@@ -256,6 +257,9 @@ func TestL3_ImportAfterLoss(t *testing.T) {
 	if _, err := f.Cursor("ad/corp.example"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("cursor: %v", err)
 	}
+	if _, err := f.Verdict("corp.example", identity.Import, guid(1), ""); !errors.Is(err, ErrNotFound) {
+		t.Errorf("verdict: %v", err)
+	}
 	if got := f.status(t, state); got != identity.StatusPending {
 		t.Errorf("the state change is %s", got)
 	}
@@ -268,14 +272,14 @@ func TestOldHead(t *testing.T) {
 	value, _, err := f.chain.sealHead(f.head)
 	ok(t, err)
 	end := strings.LastIndex(string(value), `,{"n":0`)
-	for range 2 {
+	for range 3 {
 		end = strings.LastIndex(string(value[:end]), `,{"n":0`)
 	}
 	old := append(append([]byte(nil), value[:end]...), "]}"...)
 	h, _, err := f.chain.openHead(f.reseal(old))
 	ok(t, err)
 	if !reflect.DeepEqual(h, f.head) {
-		t.Errorf("a head with three tallies less\n%+v\n%+v", h, f.head)
+		t.Errorf("a head with four tallies less\n%+v\n%+v", h, f.head)
 	}
 }
 

@@ -199,5 +199,6 @@ func (f *fixture) everything(t testing.TB) {
 	ok(t, f.BeginAttempt(ctx, d, "date"))
 	ok(t, f.MarkDead(ctx, d, "short"))
 	ok(t, f.SetCursor(ctx, "dirsync", []byte("cookie")))
+	ok(t, f.PutVerdicts(ctx, "corp.example", []Verdict{{Direction: identity.Import, GUID: guid(1), Skip: "privileged"}}))
 	ok(t, f.PutDomain(ctx, Domain{Name: "corp.example"}, map[string]secret.Bytes{CredAPIKey: secret.New([]byte("key"))}))
 }
