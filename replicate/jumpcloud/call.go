@@ -33,9 +33,19 @@ type call struct {
 	header func(http.Header) // told of a 2xx answer's; nil: not looked at
 }
 
-// do makes one attempt. With a service account it makes a second one where
-// JumpCloud does not take a token that was kept any more: it did nothing then.
+// do sends a request, unless JumpCloud is away.
 func (c *Client) do(ctx context.Context, in call) error {
+	if err := c.circuit.enter(); err != nil {
+		return &apiError{op: in.method + " " + c.basePath + in.path, stage: notSent, away: true, cause: err}
+	}
+	err := c.send(ctx, in)
+	c.circuit.leave(ctx, err)
+	return err
+}
+
+// send makes one attempt. With a service account it makes a second one where
+// JumpCloud does not take a token that was kept any more: it did nothing then.
+func (c *Client) send(ctx context.Context, in call) error {
 	if c.tokens == nil {
 		return c.attempt(ctx, in, secret.Bytes{})
 	}
@@ -59,7 +69,7 @@ func (c *Client) do(ctx context.Context, in call) error {
 func (c *Client) attempt(ctx context.Context, in call, token secret.Bytes) error {
 	fail := &apiError{op: in.method + " " + c.basePath + in.path, stage: notSent, again: true}
 	if err := c.admit(ctx); err != nil {
-		fail.cause = err
+		fail.cause, fail.queued = err, true
 		return fail
 	}
 	defer func() { <-c.slots }()

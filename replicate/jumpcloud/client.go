@@ -64,6 +64,7 @@ type Client struct {
 	slots    chan struct{}
 	retries  retries
 	tokens   *tokens // nil: the API key is used
+	circuit  *circuit
 }
 
 // New checks cfg; it connects to nothing.
@@ -95,6 +96,7 @@ func New(cfg Config) (*Client, error) {
 		cfg: cfg, base: base.String(), basePath: base.Path, http: httpClient(cfg.HTTP),
 		limit:   rate.NewLimiter(rate.Limit(cfg.RequestsPerSecond), burst),
 		slots:   make(chan struct{}, cfg.MaxInFlight),
+		circuit: &circuit{log: cfg.Log},
 		retries: retries{tries: 4, first: 500 * time.Millisecond, longest: 30 * time.Second, all: 2 * time.Minute},
 	}
 	if cfg.ClientID != "" {
@@ -126,8 +128,8 @@ func printable(text []byte) bool {
 }
 
 // Once returns the client for callers that try again themselves: requests that
-// only read are made once, and wait at most limit for their answer. The rate
-// and the requests in flight are shared with c.
+// only read are made once, and wait at most limit for their answer. The rate,
+// the requests in flight and what is known of an outage are shared with c.
 func (c *Client) Once(limit time.Duration) *Client {
 	once := *c
 	once.retries.tries = 1

@@ -128,6 +128,7 @@ func TestReadsAreRepeated(t *testing.T) {
 		t.Errorf("got %v, want a temporary error", err)
 	}
 	b.sim.Heal()
+	b.client = b.make(t, b.config) // one that has not seen four failures
 	// A wait longer than all retries may take is not begun.
 	b.sim.Fail(jcsim.Fault{Kind: jcsim.Status, Code: 429, RetryAfter: "3600"})
 	_, err = b.client.User(t.Context(), id)

@@ -27,6 +27,12 @@
 // [Temporary], [RetryAfter], [NotFound], [Unauthorized] and [Violations] say
 // more.
 //
+// After five failures in a row (no answer, 429, 5xx or 401) JumpCloud counts as
+// away. Requests are then not sent but refused with [Away], except for one from
+// time to time: after 0.5 to 1 s at first, at last every 7.5 to 15 s, and not
+// before a Retry-After is over. Its answer ends the outage. [Client.Outage] says
+// so, and [Client.Await] waits for the end.
+//
 // Updates of users send the named fields only. Fields that are lists are
 // replaced as a whole by JumpCloud, and so are groups: these are read, merged
 // and written, so that what others put there stays. Between the two another's

@@ -33,6 +33,8 @@ type apiError struct {
 	code          int    // HTTP status; zero: no answer
 	message       string // JumpCloud's own, bounded
 	again         bool   // a reading request may be tried again
+	queued        bool   // it did not get its turn in time
+	away          bool   // JumpCloud is away: it was not tried
 	retryAfter    time.Duration
 	hasRetryAfter bool
 	violations    []Violation
@@ -208,7 +210,7 @@ func Temporary(err error) bool {
 		if e.code != 0 {
 			return e.code == http.StatusTooManyRequests || e.code >= 500
 		}
-		return e.stage == notSent && e.again
+		return e.stage == notSent && (e.again || e.away)
 	})
 }
 
