@@ -41,4 +41,7 @@ type GroupLink struct {
 	AgreedName string `json:"agreedName,omitempty"`
 	// MadeInAD: sync made the AD group.
 	MadeInAD bool `json:"madeInAD,omitempty"`
+	// BySync: sync made the pair, so the group is replicated without being in
+	// the scope group.
+	BySync bool `json:"bySync,omitempty"`
 }

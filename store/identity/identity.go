@@ -160,7 +160,10 @@ type Change struct {
 	// sync is about; it is the key of such a change, since the AD account may
 	// not exist yet.
 	CloudID string `json:"cloudId,omitempty"`
-	Actor   string `json:"actor,omitempty"` // bind name of the session that asked, as it gave it
+	// PasswordDate is JumpCloud's password_date of a password that a bind to
+	// JumpCloud's LDAP proved: what PwdLastSet is on the other side.
+	PasswordDate time.Time `json:"passwordDate,omitzero"`
+	Actor        string    `json:"actor,omitempty"` // bind name of the session that asked, as it gave it
 	// DC is the domain controller that the request went to, as it is named in
 	// the configuration: another may not have the change yet.
 	DC string `json:"dc,omitempty"`
@@ -230,12 +233,15 @@ type Link struct {
 	JumpCloudID string    `json:"jumpcloudId"`
 	Username    string    `json:"username"` // JumpCloud username at the join, for people
 	At          time.Time `json:"at"`
-	// PasswordSeq is the change whose password JumpCloud was last given.
+	// PasswordSeq is the change whose password both sides last had: the one
+	// that was written to JumpCloud or, of direction sync, to AD.
 	PasswordSeq Seq       `json:"passwordSeq,omitempty"`
 	PasswordAt  time.Time `json:"passwordAt,omitzero"`
 	// PasswordSet is the pwdLastSet that AD gave that password, and so tells
 	// whether a password of AD is newer; zero: not known.
 	PasswordSet int64 `json:"passwordSet,omitempty"`
+	// PasswordDate is the password_date that JumpCloud gave it; zero: not known.
+	PasswordDate time.Time `json:"passwordDate,omitzero"`
 
 	// How the two were paired, for people; empty: it was not recorded.
 	How string `json:"how,omitempty"`
@@ -264,6 +270,9 @@ type Link struct {
 	DisabledByUs bool `json:"disabledByUs,omitempty"`
 	// MadeInAD: sync created the AD account.
 	MadeInAD bool `json:"madeInAD,omitempty"`
+	// BySync: sync made the pair, so the account is replicated without being in
+	// the scope group, and only leaves by being unbound, deleted or moved out.
+	BySync bool `json:"bySync,omitempty"`
 	// Agreed is what both sides had when they were last the same, by the names
 	// of JumpCloud's fields (rule S5): of two values that differ, the one that
 	// is not this one is the edit. Nil: they were never compared.
