@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
 )
@@ -58,7 +59,9 @@ func (b *batch) begin(change identity.Change, sealed []byte) (identity.Entry, er
 	if err != nil {
 		return identity.Entry{}, err
 	}
-	b.set(keyAccount(accountKey(e.Account.GUID, e.Account.DN), e.Seq), nil)
+	for _, key := range accountKeys(e.Change) {
+		b.set(key, nil)
+	}
 	return e, nil
 }
 
@@ -70,7 +73,11 @@ func checkChange(c *identity.Change) error {
 		return fmt.Errorf("direction %q: want %s or %s", c.Direction, identity.Import, identity.Sync)
 	case c.Kind == "":
 		return errors.New("the change has no kind")
-	case c.Account.GUID.IsZero() && c.Account.DN == "":
+	case (c.Direction == identity.Sync) != (c.CloudID != ""):
+		return fmt.Errorf("JumpCloud id %q: want one for direction %s, and for no other", c.CloudID, identity.Sync)
+	case len(c.CloudID) > maxCloudID:
+		return fmt.Errorf("the JumpCloud id is longer than %d bytes", maxCloudID)
+	case c.CloudID == "" && c.Account.GUID.IsZero() && c.Account.DN == "":
 		return errors.New("the account has neither objectGUID nor DN")
 	case len(c.Account.DN) > maxName || len(c.Account.SAM) > maxName:
 		return fmt.Errorf("a name of the account is longer than %d bytes", maxName)
@@ -90,7 +97,9 @@ func checkName(what, name string) error {
 //
 // Accepted makes an unsettled change pending. In the same transaction older
 // pending and dead changes of the account in that direction are superseded
-// and their passwords deleted: they are no longer true. A change that is
+// and their passwords deleted: they are no longer true. Where both directions
+// replicate, so are those of the user that is linked with the account (see
+// twins.go). A change that is
 // accepted after a newer one was is superseded itself. Refused deletes the
 // password. Unknown leaves the change unsettled, with the reason.
 //
@@ -109,6 +118,25 @@ func (s *Store) Settle(ctx context.Context, seq identity.Seq, outcome identity.O
 			return b.accept(e, Record{Type: RecordAccepted, Reason: reason})
 		}
 		_, err := b.record(e, Record{Type: record, Reason: reason})
+		return err
+	})
+}
+
+// IdentifyAccount records which AD account a change of direction sync is about,
+// where the intent could not know: one that sync has made or taken over. From
+// then on the change is listed with the others of that account. The domain of
+// the intent holds. One that is known to be about another account is an error
+// that wraps [ErrState].
+func (s *Store) IdentifyAccount(ctx context.Context, seq identity.Seq, account identity.Account) error {
+	if account.GUID.IsZero() || len(account.DN) > maxName || len(account.SAM) > maxName {
+		return fmt.Errorf("identify account of change %d: want an objectGUID and names of at most %d bytes", seq, maxName)
+	}
+	return s.transition(ctx, "identify account of", seq, func(b *batch, e identity.Entry) error {
+		account.Domain = e.Account.Domain
+		known, err := b.record(e, Record{Type: RecordAccount, Account: &account})
+		if err == nil {
+			b.reindex(e.Change, known.Change)
+		}
 		return err
 	})
 }
@@ -141,35 +169,61 @@ func (b *batch) accept(e identity.Entry, r Record) error {
 		change.Account = *r.Account
 	}
 	key := keyNewest(change)
-	var newest identity.Seq
-	var other identity.Entry
-	err := get(b.txn, key, &newest)
-	if err == nil {
-		other, err = getEntry(b.txn, newest)
-	}
-	if errors.Is(err, ErrNotFound) { // there was none, or retention removed it
-		err = nil
-	}
+	newest, other, err := newestOf(b.txn, key)
 	if err != nil {
-		return fmt.Errorf("newest change of the account: %w", err)
+		return err
+	}
+	twins, err := b.twinsOf(change)
+	if err != nil {
+		return err
 	}
 	accepted, err := b.record(e, r)
 	if err != nil {
 		return err
 	}
 	if r.Account != nil {
-		b.delete(keyAccount(accountKey(e.Account.GUID, e.Account.DN), e.Seq))
-		b.set(keyAccount(accountKey(accepted.Account.GUID, accepted.Account.DN), e.Seq), nil)
+		b.reindex(e.Change, accepted.Change)
 	}
-	switch {
-	case newest > e.Seq:
-		b.must(b.record(accepted, Record{Type: RecordSuperseded, By: newest}))
+	by := newest
+	if twins.endsOurs {
+		by = max(by, twins.newest)
+	}
+	if by > e.Seq {
+		b.must(b.record(accepted, Record{Type: RecordSuperseded, By: by}))
+	}
+	if newest > e.Seq {
 		return nil
-	case isOpen(other.Status):
+	}
+	if isOpen(other.Status) {
 		b.must(b.record(other, Record{Type: RecordSuperseded, By: e.Seq}))
+	}
+	if twins.endsTheirs && twins.newest < e.Seq && isOpen(twins.entry.Status) {
+		b.must(b.record(twins.entry, Record{Type: RecordSuperseded, By: e.Seq}))
 	}
 	b.setValue(key, e.Seq)
 	return nil
+}
+
+// newestOf reads what a key below prefixNewest names; zero: there was none. The
+// entry is empty where retention removed it.
+func newestOf(txn *badger.Txn, key []byte) (seq identity.Seq, e identity.Entry, err error) {
+	if err = get(txn, key, &seq); err == nil {
+		e, err = getEntry(txn, seq)
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return 0, e, fmt.Errorf("newest change of the account: %w", err)
+	}
+	return seq, e, nil
+}
+
+// reindex moves a change in the index of accounts.
+func (b *batch) reindex(from, to identity.Change) {
+	for _, key := range accountKeys(from) {
+		b.delete(key)
+	}
+	for _, key := range accountKeys(to) {
+		b.set(key, nil)
+	}
 }
 
 // BeginProbe records that a bind with the new password is about to tell
@@ -194,27 +248,28 @@ func (s *Store) BeginAttempt(ctx context.Context, seq identity.Seq, evidence str
 }
 
 // MarkApplied records that the other side has the change, stores link (unless
-// nil) and deletes the password. What the import keeps in a link stays as it
-// is stored ([Store.ChangeLink]). Of a change that was superseded or discarded
+// nil) and deletes the password. What a stored link keeps beside the password
+// and the username stays as it is ([Store.ChangeLink]). Of a change that was superseded or discarded
 // meanwhile the log says so and the status stays. When the link conflicts
 // with another the error wraps [ErrLinkConflict] and nothing is recorded.
 func (s *Store) MarkApplied(ctx context.Context, seq identity.Seq, link *identity.Link) error {
 	return s.transition(ctx, "mark applied", seq, func(b *batch, e identity.Entry) error {
-		var linked identity.Link
-		var err error
-		if link != nil {
-			if linked, err = checkLink(b.txn, *link); err == nil {
-				err = keepImported(b.txn, &linked)
-			}
-			if err != nil {
-				return err
-			}
+		if link == nil {
+			_, err := b.record(e, Record{Type: RecordApplied})
+			return err
 		}
-		_, err = b.record(e, Record{Type: RecordApplied})
-		if err == nil && link != nil {
-			b.putLink(linked)
+		given, stored, err := checkLink(b.txn, *link)
+		if err != nil {
+			return err
 		}
-		return err
+		if stored != nil {
+			given = withPassword(*stored, given)
+		}
+		if _, err = b.record(e, Record{Type: RecordApplied}); err != nil {
+			return err
+		}
+		b.putLink(given, stored == nil)
+		return nil
 	})
 }
 

@@ -211,7 +211,7 @@ func TestL3_ForgedLink(t *testing.T) {
 	f.spoil(t, func(txn *badger.Txn) error {
 		value, err := encode(identity.Link{Domain: d.Name, GUID: guid(1), JumpCloudID: strings.Repeat("b", 24)})
 		ok(t, err)
-		return txn.Set(keyLink(d.Name, guid(1)), value)
+		return txn.Set(userLinks.key(d.Name, guid(1)), value)
 	})
 	f.refusesWrites(t)
 	_, err := f.AcceptLoss(t.Context(), "a test")

@@ -1,8 +1,8 @@
 package store
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -10,16 +10,24 @@ import (
 	"github.com/dirgate/dirgate/store/identity"
 )
 
-// PutLink stores a link, or brings its names and password up to date. An AD
-// account or a JumpCloud user that is linked to another one already is an
-// error that wraps [ErrLinkConflict].
+// PutLink stores a link, or brings its names and password up to date. What it
+// does not set (false, zero or nil) stays as it is stored: others keep that
+// there, and [Store.ChangeLink] takes it back. An AD account or a JumpCloud
+// user that is linked to another one already is an error that wraps
+// [ErrLinkConflict].
+//
+// With a new link, the older of what is open of the two accounts' passwords is
+// superseded by the newer.
 func (s *Store) PutLink(ctx context.Context, link identity.Link) error {
 	err := s.submit(ctx, func(b *batch) error {
-		checked, err := checkLink(b.txn, link)
+		given, stored, err := checkLink(b.txn, link)
 		if err != nil {
 			return err
 		}
-		b.putLink(checked)
+		if stored != nil {
+			given = withAll(*stored, given)
+		}
+		b.putLink(given, stored == nil)
 		return nil
 	})
 	if err != nil {
@@ -32,160 +40,117 @@ func (s *Store) PutLink(ctx context.Context, link identity.Link) error {
 // others store there in the same moment stays. The error wraps [ErrNotFound]
 // when there is none. change may be called more than once.
 func (s *Store) ChangeLink(ctx context.Context, domain string, guid identity.GUID, change func(*identity.Link)) error {
-	domain = strings.ToLower(domain)
-	err := s.submit(ctx, func(b *batch) error {
-		var link identity.Link
-		if err := get(b.txn, keyLink(domain, guid), &link); err != nil {
-			return err
-		}
-		id := link.JumpCloudID
-		change(&link)
-		if link.Domain != domain || link.GUID != guid || link.JumpCloudID != id {
-			return fmt.Errorf("it would be that of another pair: %w", ErrLinkConflict)
-		}
-		b.putLink(link)
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("change link of account %s: %w", guid, err)
-	}
-	return nil
+	return userLinks.change(ctx, s, domain, guid, change)
 }
 
-// keepImported takes from the stored link what the import keeps there: whoever
-// stores the link of a password may have read it before.
-func keepImported(txn *badger.Txn, link *identity.Link) error {
-	var old identity.Link
-	err := get(txn, keyLink(link.Domain, link.GUID), &old)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	link.SuspendedByUs, link.SudoGiven, link.ExpiredFor = old.SuspendedByUs, old.SudoGiven, old.ExpiredFor
-	link.How, link.PasswordAuthority, link.Delegation = old.How, old.PasswordAuthority, old.Delegation
-	return err
-}
-
-// checkLink refuses a link that is not one to one. It keeps the newer of two
-// password numbers: answers may come in another order than the requests went.
-func checkLink(txn *badger.Txn, link identity.Link) (identity.Link, error) {
+// checkLink is [pairs.check] with the domain in lower case.
+func checkLink(txn *badger.Txn, link identity.Link) (given identity.Link, stored *identity.Link, err error) {
 	link.Domain = strings.ToLower(link.Domain)
-	if err := checkName("domain", link.Domain); err != nil {
-		return link, err
-	}
-	if err := checkName("JumpCloud id", link.JumpCloudID); err != nil {
-		return link, err
-	}
-	if link.GUID.IsZero() {
-		return link, errors.New("the link has no objectGUID")
-	}
-	var old identity.Link
-	switch err := get(txn, keyLink(link.Domain, link.GUID), &old); {
-	case err == nil && old.JumpCloudID != link.JumpCloudID:
-		return link, fmt.Errorf("account %s is linked to JumpCloud user %s: %w", link.GUID, old.JumpCloudID, ErrLinkConflict)
-	case err == nil && old.PasswordSeq > link.PasswordSeq:
-		link.PasswordSeq, link.PasswordAt, link.PasswordSet = old.PasswordSeq, old.PasswordAt, old.PasswordSet
-	case err != nil && !errors.Is(err, ErrNotFound):
-		return link, err
-	}
-	switch name, err := getBytes(txn, []byte(prefixLinkID+link.JumpCloudID)); {
-	case err == nil && string(name) != string(linkName(link.Domain, link.GUID)):
-		return link, fmt.Errorf("JumpCloud user %s is linked to another account: %w", link.JumpCloudID, ErrLinkConflict)
-	case err != nil && !errors.Is(err, ErrNotFound):
-		return link, err
-	}
-	return link, nil
+	stored, err = userLinks.check(txn, link)
+	return link, stored, err
 }
 
-func (b *batch) putLink(link identity.Link) {
-	b.setValue(keyLink(link.Domain, link.GUID), link)
-	b.set([]byte(prefixLinkID+link.JumpCloudID), linkName(link.Domain, link.GUID))
+// withPassword takes from the given link its password and its names alone: who
+// made it may have read the stored one before others changed it. Of two
+// passwords the newer is kept: answers may come in another order than the
+// requests went.
+func withPassword(stored, given identity.Link) identity.Link {
+	stored.Username = cmp.Or(given.Username, stored.Username)
+	if stored.At.IsZero() {
+		stored.At = given.At
+	}
+	if given.PasswordSeq >= stored.PasswordSeq {
+		stored.PasswordSeq, stored.PasswordAt = given.PasswordSeq, given.PasswordAt
+		stored.PasswordSet, stored.PasswordDate = given.PasswordSet, given.PasswordDate
+	}
+	return stored
+}
+
+// withAll takes from the given link whatever it sets.
+func withAll(stored, given identity.Link) identity.Link {
+	now := withPassword(stored, given)
+	now.SuspendedByUs = stored.SuspendedByUs || given.SuspendedByUs
+	now.SudoGiven = stored.SudoGiven || given.SudoGiven
+	now.DisabledByUs = stored.DisabledByUs || given.DisabledByUs
+	now.MadeInAD = stored.MadeInAD || given.MadeInAD
+	if !given.ExpiredFor.IsZero() {
+		now.ExpiredFor = given.ExpiredFor
+	}
+	if given.Agreed != nil {
+		now.Agreed = given.Agreed
+	}
+	return now
+}
+
+// putLink stages a link; joined: the two were not linked before.
+func (b *batch) putLink(link identity.Link, joined bool) {
+	userLinks.put(b, link)
+	if joined {
+		b.join(link)
+	}
 }
 
 // RemoveLink ends a link; the next change of the account is paired anew. The
 // error wraps [ErrNotFound] when there is none.
 func (s *Store) RemoveLink(ctx context.Context, domain string, guid identity.GUID) error {
-	domain = strings.ToLower(domain)
-	err := s.submit(ctx, func(b *batch) error {
-		var link identity.Link
-		if err := get(b.txn, keyLink(domain, guid), &link); err != nil {
-			return err
-		}
-		b.delete(keyLink(domain, guid))
-		b.delete([]byte(prefixLinkID + link.JumpCloudID))
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("remove link of account %s: %w", guid, err)
-	}
-	return nil
+	return userLinks.remove(ctx, s, domain, guid)
 }
 
 // LinkByGUID returns the link of an AD account, or wraps ErrNotFound.
-func (s *Store) LinkByGUID(domain string, guid identity.GUID) (link identity.Link, err error) {
-	err = s.getValue("link of account "+guid.String(), keyLink(strings.ToLower(domain), guid), &link)
-	return link, err
+func (s *Store) LinkByGUID(domain string, guid identity.GUID) (identity.Link, error) {
+	return userLinks.byGUID(s, domain, guid)
 }
 
 // LinkByJumpCloudID returns the link of a JumpCloud user, or wraps
 // ErrNotFound.
-func (s *Store) LinkByJumpCloudID(id string) (link identity.Link, err error) {
-	err = s.view(func(txn *badger.Txn) error {
-		name, err := getBytes(txn, []byte(prefixLinkID+id))
-		if err != nil {
-			return err
-		}
-		return get(txn, append([]byte(prefixLink), name...), &link)
-	})
-	if err != nil {
-		return link, fmt.Errorf("link of JumpCloud user %s: %w", id, err)
-	}
-	return link, nil
-}
+func (s *Store) LinkByJumpCloudID(id string) (identity.Link, error) { return userLinks.byID(s, id) }
 
 // Links returns the links of a domain, in the order of their objectGUIDs.
-func (s *Store) Links(domain string) (links []identity.Link, err error) {
-	prefix := append([]byte(prefixLink+strings.ToLower(domain)), 0)
-	err = s.view(func(txn *badger.Txn) error {
-		return scan(txn, prefix, nil, false, func(item *badger.Item) (bool, error) {
-			var link identity.Link
-			err := item.Value(func(value []byte) error { return decode(value, &link) })
-			links = append(links, link)
-			return true, err
-		})
+func (s *Store) Links(domain string) ([]identity.Link, error) { return userLinks.all(s, domain) }
+
+// PutGroupLink stores a link of groups, in the place of what is stored of the
+// pair. An AD group or a JumpCloud group that is linked to another one already
+// is an error that wraps [ErrLinkConflict].
+func (s *Store) PutGroupLink(ctx context.Context, link identity.GroupLink) error {
+	link.Domain = strings.ToLower(link.Domain)
+	err := s.submit(ctx, func(b *batch) error {
+		if _, err := groupLinks.check(b.txn, link); err != nil {
+			return err
+		}
+		groupLinks.put(b, link)
+		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("links of %s: %w", domain, err)
-	}
-	return links, nil
-}
-
-// Cursor returns what SetCursor stored under name, or wraps ErrNotFound.
-func (s *Store) Cursor(name string) (value []byte, err error) {
-	err = s.view(func(txn *badger.Txn) error {
-		value, err = getBytes(txn, []byte(prefixCursor+name))
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("cursor %q: %w", name, err)
-	}
-	return value, nil
-}
-
-// SetCursor stores how far a reader has come, synced when it returns. The
-// value has at most 256 KiB.
-func (s *Store) SetCursor(ctx context.Context, name string, value []byte) error {
-	err := checkName("name", name)
-	if err == nil && len(value) > maxCursor {
-		err = fmt.Errorf("%d bytes, and at most %d are stored", len(value), maxCursor)
-	}
-	if err == nil {
-		err = s.submit(ctx, func(b *batch) error {
-			b.set([]byte(prefixCursor+name), append([]byte(nil), value...))
-			return nil
-		})
-	}
-	if err != nil {
-		return fmt.Errorf("set cursor %q: %w", name, err)
+		return fmt.Errorf("put link of group: %w", err)
 	}
 	return nil
+}
+
+// ChangeGroupLink brings a stored link of groups up to date, as
+// [Store.ChangeLink] does one of users.
+func (s *Store) ChangeGroupLink(ctx context.Context, domain string, guid identity.GUID, change func(*identity.GroupLink)) error {
+	return groupLinks.change(ctx, s, domain, guid, change)
+}
+
+// RemoveGroupLink ends a link. The error wraps [ErrNotFound] when there is
+// none.
+func (s *Store) RemoveGroupLink(ctx context.Context, domain string, guid identity.GUID) error {
+	return groupLinks.remove(ctx, s, domain, guid)
+}
+
+// GroupLink returns the link of an AD group, or wraps ErrNotFound.
+func (s *Store) GroupLink(domain string, guid identity.GUID) (identity.GroupLink, error) {
+	return groupLinks.byGUID(s, domain, guid)
+}
+
+// GroupLinkByJumpCloudID returns the link of a JumpCloud group, or wraps
+// ErrNotFound.
+func (s *Store) GroupLinkByJumpCloudID(id string) (identity.GroupLink, error) {
+	return groupLinks.byID(s, id)
+}
+
+// GroupLinks returns the links of a domain's groups, in the order of their
+// objectGUIDs.
+func (s *Store) GroupLinks(domain string) ([]identity.GroupLink, error) {
+	return groupLinks.all(s, domain)
 }

@@ -12,8 +12,9 @@ import (
 )
 
 var (
-	// ErrOpenChange: the account has a password change that is unsettled, pending or
-	// dead, and what a bind proved may be older than that.
+	// ErrOpenChange: the account, or the user that is linked with it, has a
+	// password change that is unsettled, pending or dead, and what a bind proved
+	// may be older than that.
 	ErrOpenChange = errors.New("another change of the account is not done")
 	// ErrInSync: the other side has the password of that pwdLastSet, or a newer
 	// one.
@@ -25,14 +26,18 @@ var (
 const provenSkew = 5 * time.Minute
 
 // AppendProven records a password that needs no answer any more, because a bind
-// proved it: the change is pending when its number is returned. c.PwdLastSet is
-// that of the password.
+// proved it: the change is pending when its number is returned. Of a bind to a
+// DC (direction import) c.PwdLastSet is that of the password; of one to
+// JumpCloud's LDAP (direction sync) c.PasswordDate is the user's password_date,
+// read after the bind.
 //
 // It never gets in the way of a change that somebody made: in the transaction
 // that would append it, it is refused with an error that wraps [ErrOpenChange]
-// while the account has an open change of either direction, and with one that
-// wraps [ErrInSync] when the account's link says that the other side was given
-// that password, or one that was set later. Nothing is sealed or written then.
+// while the account, or the user that is linked with it, has an open password
+// of either direction, and with one that wraps [ErrInSync] when the link says
+// that both sides had that password, or one that was set later. So a password
+// that was written to a side does not come back from it (rule P2: echo).
+// Nothing is sealed or written then.
 func (s *Store) AppendProven(ctx context.Context, c identity.Change, password secret.Bytes) (identity.Seq, error) {
 	if err := checkProven(&c); err != nil {
 		return 0, fmt.Errorf("append proven password: %w", err)
@@ -69,23 +74,40 @@ func checkProven(c *identity.Change) error {
 	if err := checkChange(c); err != nil {
 		return err
 	}
-	if c.Kind != identity.PasswordBind || c.Account.GUID.IsZero() || c.PwdLastSet <= 0 || c.MustChange {
-		return fmt.Errorf("want a change of kind %s with objectGUID and pwdLastSet", identity.PasswordBind)
+	switch {
+	case c.Kind != identity.PasswordBind || c.MustChange:
+		return fmt.Errorf("want a change of kind %s that must not be changed again", identity.PasswordBind)
+	case c.Direction == identity.Sync && c.PasswordDate.IsZero():
+		return errors.New("want JumpCloud's password_date of the password")
+	case c.Direction == identity.Import && (c.Account.GUID.IsZero() || c.PwdLastSet <= 0):
+		return errors.New("want objectGUID and pwdLastSet")
 	}
 	return nil
 }
 
 func refuseProven(txn *badger.Txn, c identity.Change) error {
-	var link identity.Link
-	err := get(txn, keyLink(c.Account.Domain, c.Account.GUID), &link)
+	subjects := [][]byte{subjectKey(c)}
+	link, err := linkOf(txn, c)
 	switch {
-	case err == nil && linkHas(link, c.PwdLastSet):
+	case err == nil && linkHas(link, c):
 		return ErrInSync
-	case err != nil && !errors.Is(err, ErrNotFound):
-		return fmt.Errorf("link of account %s: %w", c.Account.GUID, err)
+	case err == nil:
+		subjects = [][]byte{accountKey(link.GUID, ""), cloudKey(link.JumpCloudID)}
+	case !errors.Is(err, ErrNotFound):
+		return fmt.Errorf("link: %w", err)
 	}
-	prefix := append([]byte(prefixAccount), accountKey(c.Account.GUID, "")...)
-	return scan(txn, prefix, nil, true, func(item *badger.Item) (bool, error) {
+	for _, subject := range subjects {
+		if err := refuseOpen(txn, subject); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refuseOpen looks for an open password among the changes of an account or of
+// a JumpCloud user.
+func refuseOpen(txn *badger.Txn, subject []byte) error {
+	return scan(txn, append([]byte(prefixAccount), subject...), nil, true, func(item *badger.Item) (bool, error) {
 		seq := seqOf(item.Key())
 		e, err := getEntry(txn, seq)
 		if err != nil {
@@ -98,15 +120,20 @@ func refuseProven(txn *badger.Txn, c identity.Change) error {
 	})
 }
 
-// linkHas reports whether the other side was given the password that AD set at
-// set, or a later one. Where the link does not know when its password was set,
-// that was at the latest when it was given.
-func linkHas(link identity.Link, set int64) bool {
+// linkHas reports whether both sides had the password that a bind proved, or
+// one that was set later. Where the link does not know when a side set its
+// password, that was at the latest when it was given.
+func linkHas(link identity.Link, c identity.Change) bool {
+	latest := link.PasswordAt.Add(provenSkew)
 	switch {
 	case link.PasswordSeq == 0:
 		return false
+	case c.Direction == identity.Sync && !link.PasswordDate.IsZero():
+		return !c.PasswordDate.After(link.PasswordDate)
+	case c.Direction == identity.Sync:
+		return !c.PasswordDate.After(latest)
 	case link.PasswordSet != 0:
-		return set <= link.PasswordSet
+		return c.PwdLastSet <= link.PasswordSet
 	}
-	return !identity.FileTime(set).After(link.PasswordAt.Add(provenSkew))
+	return !identity.FileTime(c.PwdLastSet).After(latest)
 }

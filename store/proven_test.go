@@ -90,8 +90,8 @@ func TestG6_ProvenNeverInTheWay(t *testing.T) {
 			return seq
 		}, ErrOpenChange},
 		{"of the other direction", func(t *testing.T, f *fixture) identity.Seq {
-			c := change(1)
-			c.Direction = identity.Sync
+			ok(t, f.PutLink(t.Context(), identity.Link{Domain: "corp.example", GUID: guid(1), JumpCloudID: "a1"}))
+			c := syncChange("a1")
 			seq, err := f.AppendIntent(t.Context(), c, secret.New([]byte("other")))
 			ok(t, err)
 			return seq
@@ -153,7 +153,7 @@ func TestG6_LinkKnowsItsPassword(t *testing.T) {
 		{"unknown, given within the skew before", identity.Link{PasswordSeq: 1, PasswordAt: start.Add(-provenSkew)}, true},
 		{"unknown, given before", identity.Link{PasswordSeq: 1, PasswordAt: start.Add(-provenSkew - time.Second)}, false},
 	} {
-		if got := linkHas(tt.link, set); got != tt.has {
+		if got := linkHas(tt.link, provenChange(1, set)); got != tt.has {
 			t.Errorf("%s: got %v, want %v", tt.name, got, tt.has)
 		}
 	}

@@ -35,8 +35,9 @@ func (s *Store) Entry(seq identity.Seq) (e identity.Entry, err error) {
 
 // Pending returns pending changes in the order of their numbers, those after
 // a number only; fewer than limit (at most 1000) means that there are no
-// more. An account has at most one pending password of a direction, and one
-// pending change of state.
+// more. An account has at most one pending password of a direction, one of
+// both when it is linked and both replicate, and one pending change of state
+// of each direction.
 func (s *Store) Pending(d identity.Direction, limit int, after identity.Seq) ([]identity.Entry, error) {
 	return s.openEntries(listKey{identity.StatusPending, d}, pageSize(limit), after)
 }
@@ -92,7 +93,8 @@ type ListOptions struct {
 	After   identity.Seq      // begin behind this one; zero: at the end where the list begins
 	Limit   int               // zero means 100; at most 1000
 	Status  []identity.Status // any of these; none means all
-	Account *identity.GUID    // of this account only
+	Account *identity.GUID    // of this AD account only, in either direction
+	CloudID string            // of direction sync and of this JumpCloud user or group only
 	Domain  string            // of this domain only
 	Newest  bool              // newest first, instead of oldest first
 }
@@ -102,6 +104,8 @@ func (s *Store) List(o ListOptions) (entries []identity.Entry, err error) {
 	prefix := []byte(prefixState)
 	if o.Account != nil {
 		prefix = append([]byte(prefixAccount), accountKey(*o.Account, "")...)
+	} else if o.CloudID != "" {
+		prefix = append([]byte(prefixAccount), cloudKey(o.CloudID)...)
 	}
 	var start []byte
 	switch {
@@ -131,6 +135,7 @@ func (s *Store) List(o ListOptions) (entries []identity.Entry, err error) {
 
 func (o ListOptions) match(e identity.Entry) bool {
 	return (len(o.Status) == 0 || slices.Contains(o.Status, e.Status)) &&
+		(o.CloudID == "" || o.CloudID == e.CloudID) &&
 		(o.Domain == "" || strings.EqualFold(o.Domain, e.Account.Domain))
 }
 

@@ -29,6 +29,7 @@ const (
 	RecordSuperseded RecordType = "superseded" // a newer accepted change made it pointless
 	RecordHeld       RecordType = "held"       // a safety threshold holds it back
 	RecordApproved   RecordType = "approved"   // a person lets it pass all the same
+	RecordAccount    RecordType = "account"    // the AD account of a change of direction sync is known now
 
 	// RecordLost stands for records that were damaged or missing, and tells
 	// who accepted that. It is about no change.
@@ -47,7 +48,7 @@ type Record struct {
 
 	Intent *identity.Change `json:"intent,omitempty"` // of an intent only
 	// Account is the one that an intent without objectGUID turned out to be
-	// about; of an acceptance only.
+	// about; of an acceptance, and of type account.
 	Account  *identity.Account `json:"account,omitempty"`
 	Reason   string            `json:"reason,omitempty"`   // a peer's or a person's words; never a secret
 	Evidence string            `json:"evidence,omitempty"` // of an attempt only
@@ -70,6 +71,7 @@ const valueVersion = 1
 const (
 	maxReason   = 1024
 	maxEvidence = 1024
+	maxCloudID  = 255
 	maxName     = 16 << 10 // DN, actor, sAMAccountName
 	maxCursor   = 256 << 10
 	maxDomain   = 256 << 10

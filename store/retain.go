@@ -141,6 +141,8 @@ func (b *batch) forgetChange(seq identity.Seq, before time.Time) error {
 		return nil
 	}
 	b.delete(keySeq(prefixState, seq))
-	b.delete(keyAccount(accountKey(e.Account.GUID, e.Account.DN), seq))
+	for _, key := range accountKeys(e.Change) {
+		b.delete(key)
+	}
 	return nil
 }

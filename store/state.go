@@ -26,7 +26,8 @@ var errSame = errors.New("no change")
 //
 // A pending change of state can be held, and is pending again when it was
 // approved. Pending, dead and held changes become superseded by a newer
-// accepted one of the same class: passwords by passwords, states by states. What
+// accepted one of the same class: passwords by passwords, of a linked account
+// also by those of the other direction, states by states of their own. What
 // was in flight at that moment may still end: that is recorded, and the
 // status stays.
 func next(e identity.Entry, r Record) (identity.Entry, error) {
@@ -45,6 +46,8 @@ func next(e identity.Entry, r Record) (identity.Entry, error) {
 		err = decide(&e, r)
 	case RecordHeld, RecordApproved:
 		err = guard(&e, r)
+	case RecordAccount:
+		err = identify(&e, r)
 	default:
 		err = fmt.Errorf("record of type %q: %w", r.Type, ErrState)
 	}
@@ -203,6 +206,21 @@ func guard(e *identity.Entry, r Record) error {
 	default:
 		return refuse(*e, r)
 	}
+	return nil
+}
+
+// identify fills in the AD account of a change that is known by JumpCloud's
+// id; what became of the change makes no difference.
+func identify(e *identity.Entry, r Record) error {
+	switch {
+	case e.CloudID == "" || r.Account == nil || r.Account.GUID.IsZero():
+		return refuse(*e, r)
+	case e.Account.GUID == r.Account.GUID:
+		return errSame
+	case !e.Account.GUID.IsZero():
+		return fmt.Errorf("change %d is about account %s: %w", e.Seq, e.Account.GUID, ErrState)
+	}
+	e.Account = *r.Account
 	return nil
 }
 
