@@ -44,4 +44,6 @@ type GroupLink struct {
 	// BySync: sync made the pair, so the group is replicated without being in
 	// the scope group.
 	BySync bool `json:"bySync,omitempty"`
+	// WasBound: the JumpCloud group was seen bound to the AD object.
+	WasBound bool `json:"wasBound,omitempty"`
 }

@@ -273,6 +273,9 @@ type Link struct {
 	// BySync: sync made the pair, so the account is replicated without being in
 	// the scope group, and only leaves by being unbound, deleted or moved out.
 	BySync bool `json:"bySync,omitempty"`
+	// WasBound: the JumpCloud user was seen bound to the AD object, so that one
+	// who is not bound now was unbound by somebody.
+	WasBound bool `json:"wasBound,omitempty"`
 	// Agreed is what both sides had when they were last the same, by the names
 	// of JumpCloud's fields (rule S5): of two values that differ, the one that
 	// is not this one is the edit. Nil: they were never compared.
