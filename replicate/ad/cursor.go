@@ -12,6 +12,16 @@ import (
 // it is the Reader's own.
 type Cursor []byte
 
+// Controller is the dnsHostName of the controller that it was read from; empty
+// when nothing was read.
+func (c Cursor) Controller() string {
+	p, err := parseCursor(c)
+	if err != nil {
+		return ""
+	}
+	return p.Host
+}
+
 // ErrFullCompare: what has changed since the cursor cannot be told without a
 // gap, and a [Reader.Snapshot] must be taken. The text says why.
 var ErrFullCompare = errors.New("a full compare is needed")

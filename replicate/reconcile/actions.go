@@ -75,6 +75,7 @@ func (r *run) act(ctx context.Context, a plan.Action) error {
 	default:
 		err = r.actOnUser(ctx, a)
 	}
+	r.cfg.Observe.Action(identity.Import, string(a.Kind), outcome(err))
 	if err != nil {
 		return fmt.Errorf("%s %q: %w", strings.ReplaceAll(string(a.Kind), "-", " "), a.Name, err)
 	}
@@ -86,6 +87,19 @@ func (r *run) act(ctx context.Context, a plan.Action) error {
 	}
 	r.note(a)
 	return nil
+}
+
+// outcome names what came of an action, as the metrics do.
+func outcome(err error) string {
+	switch {
+	case err == nil:
+		return "done"
+	case jumpcloud.Unknown(err):
+		return "unknown"
+	case jumpcloud.Refused(err) && !jumpcloud.Temporary(err) && !jumpcloud.NotSent(err) && !jumpcloud.Unauthorized(err):
+		return "refused"
+	}
+	return "deferred"
 }
 
 // userID is JumpCloud's id of the user that an action is about.
@@ -110,7 +124,9 @@ func (r *run) actOnUser(ctx context.Context, a plan.Action) error {
 	case plan.CreateUser:
 		return r.createUser(ctx, a)
 	case plan.Link:
-		return r.cfg.Store.PutLink(ctx, r.newLink(a, a.UserID, r.world.Cloud.Users[a.UserID].Username))
+		link := r.newLink(a, a.UserID, r.world.Cloud.Users[a.UserID].Username)
+		link.How = "taken over by the import: " + a.Reason
+		return r.cfg.Store.PutLink(ctx, link)
 	case plan.Unlink:
 		err := r.cfg.Store.RemoveLink(ctx, r.settings.Domain, a.GUID)
 		if errors.Is(err, store.ErrNotFound) {
@@ -166,6 +182,7 @@ func (r *run) createUser(ctx context.Context, a plan.Action) error {
 		return err
 	}
 	link := r.newLink(a, made.ID, made.Username)
+	link.How = "made at JumpCloud by the import"
 	link.SudoGiven = slices.Contains(fields, jumpcloud.Field{Name: plan.FieldSudo, To: "true"})
 	r.remember(&made)
 	// The user exists: its link must not fall to a shutdown.

@@ -31,6 +31,7 @@ type job struct {
 // change.
 func (i *Reconciler) Apply(ctx context.Context) (next time.Time, err error) {
 	next, err = i.apply(ctx)
+	i.rest(next)
 	if err != nil {
 		return next, fmt.Errorf("apply import of %s: %w", i.settings.Domain, err)
 	}
@@ -47,6 +48,7 @@ func (i *Reconciler) apply(ctx context.Context) (next time.Time, err error) {
 	if err != nil || len(jobs) == 0 {
 		return next, err
 	}
+	i.begin(len(jobs))
 	w, err := i.world(i.dir)
 	if err != nil {
 		return next, err
@@ -96,6 +98,9 @@ func (i *Reconciler) due() (jobs map[identity.GUID]*job, next time.Time, err err
 	if quiet.After(now) {
 		return nil, quiet, nil
 	}
+	if i.paused() {
+		return nil, next, nil // the end of the pause is a commit, which wakes
+	}
 	for after := identity.Seq(0); ; {
 		entries, err := i.cfg.Store.Pending(identity.Import, page, after)
 		if err != nil {
@@ -140,7 +145,14 @@ const passLimit = 5 * time.Minute
 
 // cut: the rest is for another pass.
 func (r *run) cut(ctx context.Context) bool {
-	return ctx.Err() != nil || r.stopped() || r.cfg.Now().After(r.until)
+	return ctx.Err() != nil || r.stopped() || r.cfg.Now().After(r.until) || r.paused()
+}
+
+// paused: a person has stopped the direction. A store that cannot say so ends
+// the pass by itself.
+func (i *Reconciler) paused() bool {
+	_, is, err := i.cfg.Store.Paused(i.settings.Domain, identity.Import)
+	return is && err == nil
 }
 
 // hold stops what takes more than the limits allow. What a person approved is
@@ -158,7 +170,7 @@ func (r *run) hold(ctx context.Context) error {
 		if j.entry.Approved || class == "" {
 			continue
 		}
-		j.ended = true
+		r.over(j)
 		if err := r.cfg.Store.Hold(ctx, j.entry.Seq, string(class), why); err != nil && !errors.Is(err, store.ErrState) {
 			return err
 		}
@@ -246,9 +258,9 @@ func (r *run) one(ctx context.Context, result plan.Result) error {
 		if err := r.confirm(ctx, result); err != nil {
 			return r.failed(ctx, j, err)
 		}
-		err := r.cfg.Store.BeginAttempt(ctx, j.entry.Seq, string(result.Actions[0].Kind))
+		err := r.cfg.Store.BeginAttempt(ctx, j.entry.Seq, r.evidence(j))
 		if errors.Is(err, store.ErrState) {
-			j.ended = true // superseded or discarded meanwhile
+			r.over(j) // superseded or discarded meanwhile
 			return nil
 		}
 		if err != nil {
@@ -271,10 +283,13 @@ func (r *run) one(ctx context.Context, result plan.Result) error {
 
 // applied records that a change was carried out.
 func (r *run) applied(ctx context.Context, j *job) error {
-	j.ended = true
+	r.over(j)
 	err := r.agreeIf(ctx, j)
 	if err == nil {
 		err = r.cfg.Store.MarkApplied(ctx, j.entry.Seq, nil)
+	}
+	if err == nil && j.begun {
+		r.cfg.Observe.Applied(identity.Import, r.cfg.Now().Sub(j.entry.At))
 	}
 	if errors.Is(err, store.ErrState) {
 		return nil // superseded or discarded meanwhile
@@ -308,11 +323,18 @@ func (r *run) finish(ctx context.Context) error {
 			}
 			continue
 		}
+		r.over(j)
 		if err := r.cfg.Store.Discard(ctx, j.entry.Seq, "skipped: "+skip); err != nil && !errors.Is(err, store.ErrState) {
 			return err
 		}
 	}
 	return nil
+}
+
+// over: nothing more is done about a change in this pass.
+func (r *run) over(j *job) {
+	j.ended = true
+	r.step()
 }
 
 func (r *run) agreeIf(ctx context.Context, j *job) error {
@@ -330,19 +352,19 @@ var errDisagrees = errors.New("a fresh read of Active Directory does not confirm
 
 // failed records why a change is not applied, or not whole.
 func (r *run) failed(ctx context.Context, j *job, cause error) error {
-	j.ended = true
+	r.over(j)
 	now := r.cfg.Now()
 	wait := pause(j.entry.Attempts)
 	if told, ok := jumpcloud.RetryAfter(cause); ok {
 		wait = max(told, time.Second)
-		r.strike(3, now.Add(wait))
+		r.strike(3, now.Add(wait), cause)
 	}
 	j.next = now.Add(wait)
 	log := r.cfg.Log.With("domain", r.settings.Domain, "seq", j.entry.Seq, "account", j.entry.Account.GUID.String(), "err", cause)
 	var err error
 	switch temporary := jumpcloud.Temporary(cause) || jumpcloud.NotSent(cause) || jumpcloud.Unauthorized(cause); {
 	case jumpcloud.Unknown(cause) && j.begun:
-		r.strike(1, j.next)
+		r.strike(1, j.next, cause)
 		log.Warn("JumpCloud did not answer; it is looked at again before another try", "retry_at", j.next)
 		err = r.cfg.Store.DeferUnknown(ctx, j.entry.Seq, j.next, cause.Error())
 	case errors.Is(cause, store.ErrLinkConflict) || !temporary && jumpcloud.Refused(cause) && !jumpcloud.NotFound(cause):
@@ -351,7 +373,7 @@ func (r *run) failed(ctx context.Context, j *job, cause error) error {
 		err = r.cfg.Store.MarkDead(ctx, j.entry.Seq, fmt.Sprintf("%v: mend it, then run `dirgate changelog retry %d`", cause, j.entry.Seq))
 	default:
 		if temporary {
-			r.strike(1, j.next)
+			r.strike(1, j.next, cause)
 		}
 		log.Warn("change put off", "retry_at", j.next)
 		err = r.cfg.Store.Postpone(ctx, j.entry.Seq, j.next, cause.Error())
@@ -362,11 +384,11 @@ func (r *run) failed(ctx context.Context, j *job, cause error) error {
 	return err
 }
 
-func (i *Reconciler) strike(n int, until time.Time) {
+func (i *Reconciler) strike(n int, until time.Time, cause error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.strikes += n; i.strikes >= 3 {
-		i.quiet = until
+		i.quiet, i.complaint = until, cause.Error()
 	}
 }
 

@@ -46,11 +46,31 @@ type Config struct {
 	Interval time.Duration
 	// FullEvery is how often everything is read and compared; zero: 6 h.
 	FullEvery time.Duration
-	Log       *slog.Logger
-	Now       func() time.Time
+	// NoNotification: AD is asked for changes every Interval only, and not when
+	// it says that there are some.
+	NoNotification bool
+	Observe        Observer // nil: nobody
+	Log            *slog.Logger
+	Now            func() time.Time
 }
 
-// Reconciler imports one domain. It belongs to one goroutine.
+// Observer counts what is done; the engine's metrics do.
+type Observer interface {
+	// Action is told of an action, and what came of it: done, deferred, unknown
+	// or refused.
+	Action(d identity.Direction, action, outcome string)
+	// Applied is told how long after it was recorded a change was applied.
+	Applied(d identity.Direction, after time.Duration)
+}
+
+// unobserved is nobody.
+type unobserved struct{}
+
+func (unobserved) Action(identity.Direction, string, string) {}
+func (unobserved) Applied(identity.Direction, time.Duration) {}
+
+// Reconciler imports one domain. It belongs to one goroutine, except where a
+// method says otherwise.
 type Reconciler struct {
 	cfg      Config
 	settings plan.Settings
@@ -61,12 +81,26 @@ type Reconciler struct {
 	// missedAt is when deletions were last looked for that nobody tells.
 	missedAt time.Time
 	planned  time.Time
+	said     *said // the verdicts that are stored; nil: not read yet
+	// comparedAt is when everything was compared last, by this Reconciler.
+	comparedAt time.Time
+
+	orders struct {
+		asked   chan struct{} // holds one
+		mu      sync.Mutex
+		waiting []order // guarded by mu
+		ended   bool    // guarded by mu
+	}
+	telling sync.Mutex
+	status  Status // guarded by telling
 
 	mu      sync.Mutex  // between the workers of an Apply
 	cloud   *plan.Cloud // JumpCloud as it was last seen; nil: not read yet; guarded by mu
 	done    []taken     // what was taken from people within the last hour; guarded by mu
 	strikes int         // failures of JumpCloud in a row; guarded by mu
 	quiet   time.Time   // until then JumpCloud is left alone; guarded by mu
+	// complaint is why JumpCloud is left alone; guarded by mu.
+	complaint string
 }
 
 // taken is a destructive action that was carried out.
@@ -103,7 +137,12 @@ func New(cfg Config) (*Reconciler, error) {
 	if cfg.FullEvery <= 0 {
 		cfg.FullEvery = 6 * time.Hour
 	}
-	return &Reconciler{cfg: cfg, settings: settings}, nil
+	if cfg.Observe == nil {
+		cfg.Observe = unobserved{}
+	}
+	i := &Reconciler{cfg: cfg, settings: settings, status: Status{State: Running, Since: cfg.Now()}}
+	i.orders.asked = make(chan struct{}, 1)
+	return i, nil
 }
 
 // Resync makes the next Cycle read and compare everything.
@@ -150,6 +189,7 @@ func (i *Reconciler) cycle(ctx context.Context) error {
 			return err
 		}
 	}
+	i.phase(readingAD)
 	next, full, err := i.look(ctx)
 	if err != nil {
 		return err
@@ -166,6 +206,7 @@ func (i *Reconciler) cycle(ctx context.Context) error {
 		return err
 	}
 	if full || i.cloud == nil {
+		i.phase(readingJumpCloud)
 		if i.cloud, err = i.readCloud(ctx, w); err != nil {
 			return err
 		}
@@ -179,12 +220,17 @@ func (i *Reconciler) cycle(ctx context.Context) error {
 	if err := i.changes(ctx, p, w, changed, full, &batch); err != nil {
 		return err
 	}
-	if err := i.record(ctx, next, batch); err != nil {
+	if err := i.judge(p, w, &batch); err != nil {
+		return err
+	}
+	err = i.record(ctx, next, batch)
+	i.judged(batch, err)
+	if err != nil {
 		return err
 	}
 	i.planned = now
 	if full {
-		i.full, i.fullAt = false, now
+		i.full, i.fullAt, i.comparedAt = false, now, now
 		return i.agree(ctx, w)
 	}
 	return nil
