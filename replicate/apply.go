@@ -165,6 +165,7 @@ func (e *Engine) setPassword(ctx context.Context, j job) (retry time.Time, err e
 		// time must not both give a password to one user.
 		pair := *link
 		pair.PasswordSeq, pair.PasswordAt, pair.PasswordSet = 0, time.Time{}, 0
+		pair.How = "found by username and mail, to carry a password over"
 		err := e.cfg.Store.PutLink(ctx, pair)
 		if errors.Is(err, store.ErrLinkConflict) {
 			return retry, e.cfg.Store.MarkDead(ctx, j.entry.Seq, conflict(j, err))

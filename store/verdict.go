@@ -51,8 +51,8 @@ func keyVerdict(domain string, v Verdict) []byte {
 	return append(append(key, 'g'), v.GUID[:]...)
 }
 
-// bounded is v as it is stored.
-func (v Verdict) bounded() Verdict {
+// Bounded is v as it is stored.
+func (v Verdict) Bounded() Verdict {
 	v.Skip, v.Note, v.Won, v.Name = clip(v.Skip, maxVerdictWords), clip(v.Note, maxVerdictWords), clip(v.Won, maxVerdictWords), clip(v.Name, maxVerdictWords)
 	var actions []string
 	for n, a := range v.Actions {
@@ -73,7 +73,7 @@ func (p *partition) verdict(domain string, v Verdict) {
 		p.add(len(key), func(b *batch) { b.deleteIf(key) })
 		return
 	}
-	p.value(key, v.bounded())
+	p.value(key, v.Bounded())
 }
 
 func checkVerdict(v Verdict) error {
