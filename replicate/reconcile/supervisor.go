@@ -34,14 +34,14 @@ type Supervisor struct {
 	asked chan struct{} // holds one: look at the registrations
 
 	mu      sync.Mutex
-	members map[string]*member // by domain name; guarded by mu
+	members map[string]*supervised // by domain name; guarded by mu
 	changed map[string]bool    // registrations to begin anew with; guarded by mu
 	waiting []chan struct{}    // closed once the registrations were looked at; guarded by mu
 	ended   bool               // guarded by mu
 }
 
-// member is a domain that is reconciled, or should be.
-type member struct {
+// supervised is a domain that is reconciled, or should be.
+type supervised struct {
 	domain store.Domain
 	im     *Reconciler // nil: none could be made
 	stop   func()      // ends and waits; nil without im
@@ -58,7 +58,7 @@ func NewSupervisor(cfg SupervisorConfig) (*Supervisor, error) {
 	if cfg.Store == nil || cfg.Make == nil || cfg.Log == nil || cfg.Now == nil {
 		return nil, errors.New("supervisor config: store, maker, log and clock are required")
 	}
-	return &Supervisor{cfg: cfg, asked: make(chan struct{}, 1), members: make(map[string]*member), changed: make(map[string]bool)}, nil
+	return &Supervisor{cfg: cfg, asked: make(chan struct{}, 1), members: make(map[string]*supervised), changed: make(map[string]bool)}, nil
 }
 
 // Changed tells that the registration of a domain was made, changed or
@@ -137,7 +137,7 @@ func (s *Supervisor) end() {
 	}
 }
 
-func (m *member) end() {
+func (m *supervised) end() {
 	if m.stop != nil {
 		m.stop()
 	}
@@ -171,7 +171,7 @@ func (s *Supervisor) follow(ctx context.Context) (next time.Time) {
 
 // takeOut removes the members that are not wanted any more, or not as they
 // are.
-func (s *Supervisor) takeOut(wanted map[string]store.Domain) (out []*member) {
+func (s *Supervisor) takeOut(wanted map[string]store.Domain) (out []*supervised) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, m := range s.members {
@@ -186,7 +186,7 @@ func (s *Supervisor) takeOut(wanted map[string]store.Domain) (out []*member) {
 	return out
 }
 
-func (m *member) over() bool {
+func (m *supervised) over() bool {
 	select {
 	case <-m.ended:
 		return true
@@ -196,7 +196,7 @@ func (m *member) over() bool {
 }
 
 // start makes and starts the Reconciler of a domain, unless it runs.
-func (s *Supervisor) start(ctx context.Context, d store.Domain) *member {
+func (s *Supervisor) start(ctx context.Context, d store.Domain) *supervised {
 	s.mu.Lock()
 	m := s.members[d.Name]
 	s.mu.Unlock()
@@ -204,7 +204,7 @@ func (s *Supervisor) start(ctx context.Context, d store.Domain) *member {
 	if m != nil && (m.im != nil || m.retry.After(now)) {
 		return m
 	}
-	next := &member{domain: d, since: now}
+	next := &supervised{domain: d, since: now}
 	im, end, err := s.cfg.Make(d)
 	if err != nil {
 		if m != nil {
@@ -223,7 +223,7 @@ func (s *Supervisor) start(ctx context.Context, d store.Domain) *member {
 }
 
 // run starts im; poke is called when it ends.
-func (m *member) run(ctx context.Context, im *Reconciler, end, poke func()) {
+func (m *supervised) run(ctx context.Context, im *Reconciler, end, poke func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	m.im, m.ended = im, make(chan struct{})
 	go func() { // waited for by stop
