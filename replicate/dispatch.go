@@ -15,6 +15,9 @@ type dispatcher struct {
 	queue  queue
 	// followed is the last record of the log that was looked at.
 	followed identity.Seq
+	// paused are the changes of domains that a person has paused; they come back
+	// with the end of the pause.
+	paused map[string][]identity.Seq
 	// busy are the accounts that are worked on, with their other changes.
 	busy map[account][]identity.Seq
 	done chan result // has room for every worker
@@ -34,7 +37,7 @@ type result struct {
 }
 
 func newDispatcher(e *Engine) *dispatcher {
-	return &dispatcher{engine: e, busy: make(map[account][]identity.Seq), done: make(chan result, e.cfg.Workers)}
+	return &dispatcher{engine: e, busy: make(map[account][]identity.Seq), paused: make(map[string][]identity.Seq), done: make(chan result, e.cfg.Workers)}
 }
 
 const page = 256 // changes held in memory at once
@@ -46,6 +49,7 @@ func (d *dispatcher) load() error {
 	if err != nil {
 		return err
 	}
+	clear(d.paused)            // all of it is read again
 	d.followed = stats.LastSeq // before the list is read: nothing falls between
 	for after := identity.Seq(0); ; {
 		entries, err := st.Pending(identity.Import, page, after)
@@ -86,6 +90,7 @@ func (d *dispatcher) follow() error {
 
 // start gives workers what is due, as far as there are any.
 func (d *dispatcher) start(ctx context.Context) error {
+	d.resume()
 	for len(d.busy) < d.engine.cfg.Workers {
 		now := d.engine.cfg.Now()
 		seq, ok := d.queue.pop(now)
@@ -110,6 +115,10 @@ func (d *dispatcher) begin(ctx context.Context, entry identity.Entry, now time.T
 		d.queue.put(entry.Seq, entry.NextTry)
 		return
 	}
+	if d.isPaused(entry.Account.Domain) {
+		d.paused[entry.Account.Domain] = append(d.paused[entry.Account.Domain], entry.Seq)
+		return
+	}
 	key := accountOf(entry)
 	if waiting, busy := d.busy[key]; busy {
 		d.busy[key] = append(waiting, entry.Seq)
@@ -120,6 +129,25 @@ func (d *dispatcher) begin(ctx context.Context, entry identity.Entry, now time.T
 		retry, err := d.engine.apply(ctx, entry)
 		d.done <- result{entry, retry, err}
 	}()
+}
+
+func (d *dispatcher) isPaused(domain string) bool {
+	_, paused, err := d.engine.cfg.Store.Paused(domain, identity.Import)
+	return paused && err == nil // a store that cannot say so does not apply either
+}
+
+// resume queues what waited for the end of a pause, which is a commit and so
+// wakes run.
+func (d *dispatcher) resume() {
+	for domain, seqs := range d.paused {
+		if d.isPaused(domain) {
+			continue
+		}
+		delete(d.paused, domain)
+		for _, seq := range seqs {
+			d.queue.put(seq, time.Time{})
+		}
+	}
 }
 
 func accountOf(entry identity.Entry) account {

@@ -33,6 +33,16 @@ func NewMetrics(reg prometheus.Registerer, st *store.Store, now func() time.Time
 	return m
 }
 
+// Action counts an action of the reconciler.
+func (m *Metrics) Action(d identity.Direction, action, outcome string) {
+	m.actions.WithLabelValues(string(d), action, outcome).Inc()
+}
+
+// Applied notes how long after it was recorded a change was applied.
+func (m *Metrics) Applied(d identity.Direction, after time.Duration) {
+	m.lag.WithLabelValues(string(d)).Observe(after.Seconds())
+}
+
 func (m *Metrics) action(d identity.Direction, verb plan.Verb, outcome string) {
 	m.actions.WithLabelValues(string(d), string(verb), outcome).Inc()
 }
@@ -41,6 +51,7 @@ var (
 	descPending = prometheus.NewDesc("dirgate_changelog_pending", "Changes accepted and not yet applied.", []string{"direction"}, nil)
 	descOldest  = prometheus.NewDesc("dirgate_changelog_oldest_pending_seconds", "Age of the oldest pending change, in seconds; 0 when there is none.", []string{"direction"}, nil)
 	descDead    = prometheus.NewDesc("dirgate_deadletters", "Changes that the other side refused for good.", []string{"direction"}, nil)
+	descHeld    = prometheus.NewDesc("dirgate_guard_held", "Changes that a safety threshold holds until a person decides.", []string{"direction"}, nil)
 	descUnknown = prometheus.NewDesc("dirgate_changelog_unsettled", "Password changes whose outcome in the domain controller is not known (yet).", []string{"direction"}, nil)
 )
 
@@ -51,7 +62,7 @@ type logCollector struct {
 }
 
 func (c *logCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descPending, descOldest, descDead, descUnknown} {
+	for _, d := range []*prometheus.Desc{descPending, descOldest, descDead, descHeld, descUnknown} {
 		ch <- d
 	}
 }
@@ -68,6 +79,7 @@ func (c *logCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(descPending, float64(stats.Pending[d]))
 		gauge(descDead, float64(stats.Dead[d]))
+		gauge(descHeld, float64(stats.Held[d]))
 		gauge(descUnknown, float64(stats.Unsettled[d]))
 		age := 0.0
 		if oldest := stats.OldestPending[d]; !oldest.IsZero() {
