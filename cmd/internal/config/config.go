@@ -41,6 +41,7 @@ type Config struct {
 	Admin     Admin
 	JumpCloud JumpCloud
 	Replicate Replicate
+	Guards    Guards
 	Changelog Changelog
 	Log       Log
 }
@@ -92,6 +93,22 @@ type JumpCloud struct {
 // Replicate is the replication engine.
 type Replicate struct {
 	Workers int // accounts worked on at a time
+
+	ImportInterval     Duration // between two looks at AD when it tells of no change
+	ChangeNotification bool     // AD is asked to tell
+	FullEvery          Duration // between two compares of everything
+}
+
+// Guards are the safety thresholds: what takes more from people at once waits
+// for a person.
+type Guards struct {
+	Removals, Suspensions, Groups, Memberships Guard
+}
+
+// Guard is one of them: either is enough.
+type Guard struct {
+	Count   int
+	Percent float64
 }
 
 // Changelog is the durable log of changes.
@@ -129,7 +146,8 @@ func Default() Config {
 		Metrics:   Metrics{Listen: "127.0.0.1:9636"},
 		Admin:     Admin{Socket: "/run/dirgate/admin.sock"},
 		JumpCloud: JumpCloud{RequestsPerSecond: 10, MaxInFlight: 4},
-		Replicate: Replicate{Workers: 4},
+		Replicate: Replicate{Workers: 4, ImportInterval: Duration(90 * time.Second), ChangeNotification: true, FullEvery: Duration(6 * time.Hour)},
+		Guards:    Guards{Removals: Guard{20, 10}, Suspensions: Guard{20, 10}, Groups: Guard{5, 20}, Memberships: Guard{100, 20}},
 		Changelog: Changelog{Retention: Duration(90 * 24 * time.Hour)},
 		Log:       Log{Level: "info", Format: "text"},
 	}

@@ -23,7 +23,8 @@ func custom() Config {
 		Metrics:   Metrics{Listen: "127.0.0.1:0"},
 		Admin:     Admin{Socket: "/srv/admin.sock"},
 		JumpCloud: JumpCloud{ClientID: "client", ClientSecretFile: "/srv/keys/jc.secret", TokenURL: "https://token.example.test/oauth2/token", RequestsPerSecond: 2.5, MaxInFlight: 1},
-		Replicate: Replicate{Workers: 9},
+		Replicate: Replicate{Workers: 9, ImportInterval: Duration(5 * time.Second), FullEvery: Duration(time.Hour)},
+		Guards:    Guards{Removals: Guard{1, 2.5}, Suspensions: Guard{3, 4}, Groups: Guard{6, 7}, Memberships: Guard{8, 100}},
 		Changelog: Changelog{Retention: Duration(1000 * time.Hour)},
 		Log:       Log{Level: "debug", Format: "json"},
 	}
@@ -53,6 +54,14 @@ jumpcloud:
   max_in_flight: 1
 replicate:
   workers: 9
+  import_interval: 5s
+  change_notification: false
+  full_every: 1h
+guards:
+  removals: {count: 1, percent: 2.5}
+  suspensions: {count: 3, percent: 4}
+  groups: {count: 6, percent: 7}
+  memberships: {count: 8, percent: 100}
 changelog:
   retention: 1000h
 log:
@@ -227,14 +236,19 @@ func TestExample(t *testing.T) {
 		}
 		for _, k := range keys {
 			last := k.name[strings.LastIndexByte(k.name, '.')+1:]
-			lines := 0
+			lines, same := 0, 0
+			for _, other := range keys {
+				if other.name == last || strings.HasSuffix(other.name, "."+last) {
+					same++
+				}
+			}
 			for line := range strings.Lines(example) {
 				if strings.HasPrefix(strings.TrimLeft(line, " #"), last+": ") {
 					lines++
 				}
 			}
-			if lines != 1 {
-				t.Errorf("%s: %d lines set %s, want 1", name, lines, k.name)
+			if lines != same {
+				t.Errorf("%s: %d lines set %s, want %d", name, lines, last, same)
 			}
 		}
 	}

@@ -110,6 +110,25 @@ var keys = []key{
 
 	integer("replicate.workers", "Accounts replicated at a time.",
 		func(c *Config) *int { return &c.Replicate.Workers }, 1, 256),
+	duration("replicate.import_interval", "How often Active Directory is asked for changes that it did not tell of, and\neverything is planned anew for what comes with time, such as an account's end.",
+		func(c *Config) *Duration { return &c.Replicate.ImportInterval }, time.Second, 24*time.Hour),
+	boolean("replicate.change_notification", "Ask Active Directory to tell of changes as they are made. Without it they are found\nby asking, every import_interval.",
+		func(c *Config) *bool { return &c.Replicate.ChangeNotification }),
+	duration("replicate.full_every", "How often both sides are read and compared completely.",
+		func(c *Config) *Duration { return &c.Replicate.FullEvery }, time.Minute, 30*24*time.Hour),
+
+	guardCount("guards.removals", "Users that may be deleted or unbound within an hour. When more would be, all that\ntakes something from people is held until `dirgate guard approve`.",
+		func(c *Config) *Guard { return &c.Guards.Removals }),
+	guardPercent("guards.removals", func(c *Config) *Guard { return &c.Guards.Removals }),
+	guardCount("guards.suspensions", "The same for users suspended, and passwords expired.",
+		func(c *Config) *Guard { return &c.Guards.Suspensions }),
+	guardPercent("guards.suspensions", func(c *Config) *Guard { return &c.Guards.Suspensions }),
+	guardCount("guards.groups", "The same for groups deleted or unbound.",
+		func(c *Config) *Guard { return &c.Guards.Groups }),
+	guardPercent("guards.groups", func(c *Config) *Guard { return &c.Guards.Groups }),
+	guardCount("guards.memberships", "The same for members taken out of groups.",
+		func(c *Config) *Guard { return &c.Guards.Memberships }),
+	guardPercent("guards.memberships", func(c *Config) *Guard { return &c.Guards.Memberships }),
 
 	duration("changelog.retention", "How long the records of a change are kept after it ended. A dead letter that\nnobody retried for so long is discarded, with its password.",
 		func(c *Config) *Duration { return &c.Changelog.Retention }, 24*time.Hour, 10*365*24*time.Hour),
@@ -264,6 +283,15 @@ func number(name, doc string, field func(*Config) *float64, low, high float64) k
 			return assign(field(c), v, low, high)
 		},
 	}
+}
+
+func guardCount(section, doc string, field func(*Config) *Guard) key {
+	return integer(section+".count", doc, func(c *Config) *int { return &field(c).Count }, 0, 10_000_000)
+}
+
+func guardPercent(section string, field func(*Config) *Guard) key {
+	return number(section+".percent", "The same as a share of all that are linked, in percent. Two always pass.",
+		func(c *Config) *float64 { return &field(c).Percent }, 0, 100)
 }
 
 // assign refuses a value outside its bounds; NaN is outside all bounds.

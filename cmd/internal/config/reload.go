@@ -10,6 +10,17 @@ var live = []string{
 	"gateway.max_connections",
 	"gateway.max_connections_per_ip",
 	"gateway.proxy_protocol.trusted",
+	"replicate.import_interval",
+	"replicate.change_notification",
+	"replicate.full_every",
+	"guards.removals.count",
+	"guards.removals.percent",
+	"guards.suspensions.count",
+	"guards.suspensions.percent",
+	"guards.groups.count",
+	"guards.groups.percent",
+	"guards.memberships.count",
+	"guards.memberships.percent",
 	"log.level",
 }
 
