@@ -53,6 +53,15 @@ func New(conn net.Conn) *Conn {
 	return c
 }
 
+// SyscallConn gives the socket, for who wants to look whether the peer has
+// closed it.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) {
+	if c.raw == nil {
+		return nil, errors.ErrUnsupported
+	}
+	return c.raw, nil
+}
+
 // OnWait sets the callback; nil: none. It must not be called during a Read.
 func (c *Conn) OnWait(f func()) { c.onWait = f }
 

@@ -1,0 +1,76 @@
+package delegate
+
+import "github.com/dirgate/dirgate/store/identity"
+
+// Delegation is a domain's switch for password checks by AD (JumpCloud's
+// delegationState).
+type Delegation string
+
+const (
+	DelegationEnabled  Delegation = "ENABLED"
+	DelegationWaiting  Delegation = "PENDING"
+	DelegationDisabled Delegation = "DISABLED"
+)
+
+// Facts are what Decide looks at.
+type Facts struct {
+	InAD       bool // there is an account in AD
+	InCloud    bool // there is a user in JumpCloud, linked with it if there are both
+	UseCase    identity.UseCase
+	Delegation Delegation
+	// PasswordByAD: the user's Password Authority is AD (restrictedFields has
+	// the password).
+	PasswordByAD bool
+	// DelegatedToAD: the user's Delegated Authority is AD
+	// (delegatedAuthority).
+	DelegatedToAD bool
+	// Capture: passwords that AD accepts reach JumpCloud (import agent on all
+	// controllers, in JumpCloud's terms; here: password-sync capture).
+	Capture bool
+}
+
+// Decision says whose answer to a sign-in counts.
+type Decision struct {
+	Authority Authority // empty: nobody's
+	Reason    Reason    // without an authority
+}
+
+// Decide is the authority table of rule D1. "any" stands for every value.
+//
+//	delegated to  domain's     password   passwords   who decides
+//	              delegation   authority  captured
+//	AD            ENABLED      any        any         AD
+//	AD            PENDING      any        any         nobody: delegation_pending
+//	AD            DISABLED     AD         no          nobody: not_delegated
+//	AD            DISABLED     AD         yes         JumpCloud, with the password it got from AD
+//	AD            DISABLED     none       any         JumpCloud
+//	none          any          AD         no          nobody: not_delegated
+//	none          any          AD         yes         JumpCloud, with the password it got from AD
+//	none          any          none       any         JumpCloud
+//
+// A user of JumpCloud alone is JumpCloud's, and an account of AD without a
+// user at JumpCloud is AD's, unless the use case makes JumpCloud the
+// authority: then nobody has decided yet that it may sign in, and to the
+// outside it does not exist.
+//
+// With the use case ad a Delegated Authority other than AD does not come about
+// by itself: the import writes it. It is honoured where somebody set it.
+func Decide(f Facts) Decision {
+	switch {
+	case !f.InAD && !f.InCloud:
+		return Decision{Reason: NoSuchUser}
+	case !f.InCloud && f.UseCase == identity.UseJumpCloud:
+		return Decision{Reason: NoSuchUser}
+	case !f.InCloud:
+		return Decision{Authority: ByAD}
+	case !f.InAD:
+		return Decision{Authority: ByJumpCloud}
+	case f.DelegatedToAD && f.Delegation == DelegationEnabled:
+		return Decision{Authority: ByAD}
+	case f.DelegatedToAD && f.Delegation == DelegationWaiting:
+		return Decision{Reason: DelegationPending}
+	case f.PasswordByAD && !f.Capture:
+		return Decision{Reason: NotDelegated}
+	}
+	return Decision{Authority: ByJumpCloud}
+}

@@ -1,0 +1,202 @@
+package delegate
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/dirgate/dirgate/gateway/ldapwire"
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/dirgate/dirgate/store/secret"
+)
+
+// Bounds of what is looked at, in bytes.
+const (
+	MaxName     = 320 // of a mail address
+	MaxPassword = 1024
+)
+
+// Dialer gives new connections to a directory; *dc.Set implements it. The
+// string names the controller.
+type Dialer interface {
+	Dial(ctx context.Context) (*tls.Conn, string, error)
+}
+
+// WriteDialer is a Dialer that also knows which controllers can be written to;
+// *dc.Set implements it.
+type WriteDialer interface {
+	Dialer
+	DialWritable(ctx context.Context) (*tls.Conn, string, error)
+}
+
+// Domain is a registered domain as the Validator needs it. It keeps its pointer
+// until its registration changes.
+type Domain struct {
+	Name, NetBIOS, BaseDN string
+	UseCase               identity.UseCase
+	Capture               bool // password-sync is capture
+	DCs                   WriteDialer
+	// Account is the bind name of the service account that looks entries up and
+	// carries changes; Password opens its password, which is wiped after use.
+	Account  string
+	Password func() (secret.Bytes, error)
+	// CloudLDAP is JumpCloud's LDAP, and CloudBase the DN of its users; nil:
+	// users whose password is JumpCloud's are undecided.
+	CloudLDAP Dialer
+	CloudBase string
+}
+
+// CloudUser is a user as JumpCloud shows it.
+type CloudUser struct {
+	ID, Username, Mail, DisplayName string
+	GUID                            identity.GUID // of the linked account; zero: none
+	Domain                          string        // of the link
+	Suspended, Locked, Expired      bool
+	HasPassword                     bool
+	PasswordByAD, DelegatedToAD     bool
+	PasswordExpires                 time.Time
+	PasswordSet                     int64 // pwdLastSet of the password that JumpCloud was given; 0: not known
+}
+
+// ErrNotFound is what a Cloud's answer wraps when there is no such user.
+var ErrNotFound = errors.New("no such user at JumpCloud")
+
+// Cloud knows JumpCloud's side. It is asked at every sign-in, so it remembers
+// its answers for a while.
+type Cloud interface {
+	// Linked gives the user that an account is linked with.
+	Linked(ctx context.Context, account identity.Account) (CloudUser, error)
+	// Named gives the user with this username or mail address in the
+	// organisation of a domain.
+	Named(ctx context.Context, domain, name string) (CloudUser, error)
+	// Delegation is the domain's delegation state.
+	Delegation(ctx context.Context, domain string) (Delegation, error)
+	// Policy is the organisation's password policy.
+	Policy(ctx context.Context, domain string) (CloudPolicy, error)
+}
+
+// Guard is the lockout guard (rule G7), shared with the gateway.
+type Guard interface {
+	// Admit decides about a password for an account. When settle is not nil the
+	// controller may be asked, and settle must be called with its answer; nil
+	// means that none came, and sent whether it may have seen the password.
+	// Otherwise held says why it must not be asked: "repeated" with the answer
+	// that it gave before, "throttled" or "address_limited".
+	Admit(ctx context.Context, account identity.Account, client string, password secret.Bytes) (settle func(answer *ldapwire.Result, sent bool), held string, answer ldapwire.Result, err error)
+	// Turn waits until no other change of the account's password is on its way,
+	// the gateway's included; done lets the next one go ahead.
+	Turn(ctx context.Context, account identity.Account) (done func(), err error)
+	// PasswordChanged says what the account's password is now.
+	PasswordChanged(account identity.Account, password secret.Bytes)
+}
+
+// Capturer records changes durably before and after the controller has them
+// (rule G5).
+type Capturer interface {
+	AppendIntent(ctx context.Context, change identity.Change, password secret.Bytes) (identity.Seq, error)
+	Settle(ctx context.Context, seq identity.Seq, outcome identity.Outcome, reason string) error
+}
+
+// Recorder takes passwords that AD accepted at a sign-in, and stores those that
+// JumpCloud lacks (rule D3). PwdLastSet of the change is that of the password.
+type Recorder interface {
+	RecordBind(ctx context.Context, change identity.Change, password secret.Bytes) (identity.BindOutcome, error)
+}
+
+// Learner takes passwords that JumpCloud accepted, for AD (rule S4). It decides
+// whether the account's authorities allow that.
+type Learner interface {
+	LearnCloud(ctx context.Context, account identity.Account, cloudID string, password secret.Bytes) error
+}
+
+// Preflight is what is done about a new password that JumpCloud would refuse
+// (rule P3).
+type Preflight string
+
+const (
+	PreflightOff     Preflight = "off"     // it is not looked at
+	PreflightWarn    Preflight = "warn"    // told, and changed in AD all the same
+	PreflightEnforce Preflight = "enforce" // refused before AD has it
+)
+
+// Throttle bounds refusals; see the fields. Zero values are the defaults.
+type Throttle struct {
+	// PerClient is how many sign-ins of one client address (an IPv6 /64) may be
+	// refused at once, and PerClientEvery how long it takes until one more may.
+	PerClient      int
+	PerClientEvery time.Duration
+	// PerUser and PerUserEvery are the same for one account, or for a name that
+	// is nobody's.
+	PerUser      int
+	PerUserEvery time.Duration
+}
+
+// Config describes a Validator. Domains, Cloud, Guard, Metrics and Log are
+// required.
+type Config struct {
+	Domains func() []*Domain // the first is the default
+	Cloud   Cloud
+	Guard   Guard
+	Capture Capturer // nil: passwords cannot be changed
+	Record  Recorder // nil: sign-ins teach nothing
+	Learn   Learner  // nil: the same, of JumpCloud's
+	Metrics *Metrics
+	Log     *slog.Logger
+
+	Preflight Preflight // empty: PreflightEnforce
+	Throttle  Throttle
+	// TellUnknown tells callers no_such_user apart from bad_credentials.
+	TellUnknown bool
+	// Timeout bounds a whole validation, ChangeTimeout the controller's answer
+	// to a change.
+	Timeout, ChangeTimeout time.Duration
+	// OldPasswordPeriod is the domains' OldPasswordAllowedPeriod, or longer.
+	OldPasswordPeriod time.Duration
+	// Idle is how many connections of each kind are kept for each domain.
+	Idle int
+
+	Now func() time.Time // nil: time.Now
+}
+
+// Defaults of Config.
+const (
+	DefaultTimeout           = 10 * time.Second
+	DefaultChangeTimeout     = 2 * time.Minute // as long as the gateway waits
+	DefaultOldPasswordPeriod = time.Hour
+	DefaultIdle              = 8
+	DefaultPerClient         = 100
+	DefaultPerClientEvery    = 600 * time.Millisecond
+	DefaultPerUser           = 10
+	DefaultPerUserEvery      = time.Minute
+)
+
+func (c Config) withDefaults() (Config, error) {
+	for name, missing := range map[string]bool{"Domains": c.Domains == nil, "Cloud": c.Cloud == nil, "Guard": c.Guard == nil, "Metrics": c.Metrics == nil, "Log": c.Log == nil} {
+		if missing {
+			return c, fmt.Errorf("delegate config: %s is required", name)
+		}
+	}
+	setDefault(&c.Preflight, PreflightEnforce)
+	setDefault(&c.Timeout, DefaultTimeout)
+	setDefault(&c.ChangeTimeout, DefaultChangeTimeout)
+	setDefault(&c.OldPasswordPeriod, DefaultOldPasswordPeriod)
+	setDefault(&c.Idle, DefaultIdle)
+	setDefault(&c.Throttle.PerClient, DefaultPerClient)
+	setDefault(&c.Throttle.PerClientEvery, DefaultPerClientEvery)
+	setDefault(&c.Throttle.PerUser, DefaultPerUser)
+	setDefault(&c.Throttle.PerUserEvery, DefaultPerUserEvery)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,316 @@
+package delegate
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/dirgate/dirgate/store/secret"
+)
+
+// Validator answers validations. It is safe for concurrent use.
+type Validator struct {
+	cfg     Config
+	clients *limiter
+	users   *limiter
+	lessons lessons
+
+	ctx     context.Context // of what goes on after an answer
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	mu          sync.Mutex
+	directories map[*Domain]*directory // guarded by mu
+	closed      bool                   // guarded by mu
+}
+
+// New checks cfg; nothing is dialled yet.
+func New(cfg Config) (*Validator, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	v := &Validator{
+		cfg: cfg, directories: make(map[*Domain]*directory),
+		clients: newLimiter(cfg.Throttle.PerClient, cfg.Throttle.PerClientEvery, cfg.Now),
+		users:   newLimiter(cfg.Throttle.PerUser, cfg.Throttle.PerUserEvery, cfg.Now),
+		lessons: newLessons(cfg.Now),
+	}
+	v.ctx, v.cancel = context.WithCancel(context.Background())
+	return v, nil
+}
+
+// Close ends what still goes on and drops the connections.
+func (v *Validator) Close() {
+	v.mu.Lock()
+	v.closed = true
+	all := v.directories
+	v.directories = nil
+	v.mu.Unlock()
+	v.cancel()
+	v.running.Wait()
+	for _, d := range all {
+		d.close()
+	}
+}
+
+// background runs do, unless the Validator is closed; it must end with ctx.
+func (v *Validator) background(do func(ctx context.Context)) (started bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed {
+		return false
+	}
+	v.running.Go(func() { do(v.ctx) })
+	return true
+}
+
+// domains gives the directories of the registered domains, and drops those of
+// registrations that are gone.
+func (v *Validator) domains() []*directory {
+	now := v.cfg.Domains()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed {
+		return nil
+	}
+	list := make([]*directory, 0, len(now))
+	for _, d := range now {
+		if v.directories[d] == nil {
+			v.directories[d] = newDirectory(d, v.cfg.Idle)
+		}
+		list = append(list, v.directories[d])
+	}
+	if len(v.directories) > len(now) {
+		for d, dir := range v.directories {
+			if !contains(now, d) {
+				delete(v.directories, d)
+				dir.close()
+			}
+		}
+	}
+	return list
+}
+
+func contains(list []*Domain, d *Domain) bool {
+	for _, other := range list {
+		if other == d {
+			return true
+		}
+	}
+	return false
+}
+
+// Validate says whether password is the account's that username names: a
+// sAMAccountName, DOMAIN\sAMAccountName, userPrincipalName, mail address, DN,
+// JumpCloud username or DN in JumpCloud's LDAP. client is the address of whoever
+// types it, for the throttle. The caller keeps password. It returns within
+// Config.Timeout, and always with a verdict.
+func (v *Validator) Validate(ctx context.Context, username string, password secret.Bytes, client string) Verdict {
+	start := v.cfg.Now()
+	verdict := v.validate(ctx, username, password, client)
+	v.cfg.Metrics.validated(verdict, v.cfg.Now().Sub(start))
+	return v.outward(verdict)
+}
+
+// outward is what a caller is told.
+func (v *Validator) outward(verdict Verdict) Verdict {
+	if verdict.Reason == NoSuchUser && !v.cfg.TellUnknown {
+		verdict.Reason = BadCredentials
+	}
+	if !verdict.PasswordCorrect {
+		verdict.User, verdict.PasswordExpiresAt = nil, time.Time{}
+	}
+	return verdict
+}
+
+func (v *Validator) validate(ctx context.Context, username string, password secret.Bytes, client string) Verdict {
+	ctx, cancel := context.WithTimeout(ctx, v.cfg.Timeout)
+	defer cancel()
+	s, verdict := v.signIn(ctx, username, password, client, true)
+	if verdict.Verdict == Accepted && s.domain != nil {
+		v.cfg.Log.Info("sign-in accepted", "account", s.account.GUID.String(), "authority", string(verdict.Authority))
+	} else {
+		v.cfg.Log.Info("sign-in not accepted", "account", s.account.GUID.String(), "authority", string(verdict.Authority), "verdict", string(verdict.Verdict), "reason", string(verdict.Reason))
+	}
+	return verdict
+}
+
+// signIn proves a password. What the throttle took is given back unless the
+// password was wrong.
+func (v *Validator) signIn(ctx context.Context, username string, password secret.Bytes, client string, teach bool) (s subject, verdict Verdict) {
+	n, ok := parseName(username)
+	if !ok || password.IsEmpty() || len(password.Expose()) > MaxPassword {
+		// Nothing that an account can have: no directory is asked, whoever it is.
+		return s, Verdict{Verdict: Refused, Reason: BadCredentials}
+	}
+	clientAt := clientKey(client)
+	if wait, ok := v.clients.take(clientAt); !ok {
+		return s, throttled(wait)
+	}
+	s, err := v.find(ctx, n)
+	userAt := s.key(n)
+	wait, ok := v.users.take(userAt)
+	if !ok {
+		v.clients.back(clientAt)
+		return s, throttled(wait)
+	}
+	if err != nil {
+		v.undecided("look up a user", err)
+		verdict = Verdict{Verdict: Undecided, Reason: Unavailable}
+	} else {
+		verdict = v.decide(ctx, s, password, client, teach)
+	}
+	if verdict.Verdict != Refused || verdict.PasswordCorrect {
+		v.clients.back(clientAt)
+		v.users.back(userAt)
+	}
+	return s, verdict
+}
+
+func throttled(wait time.Duration) Verdict {
+	return Verdict{Verdict: Undecided, Reason: Throttled, RetryAfter: wait}
+}
+
+func (v *Validator) undecided(what string, err error) {
+	v.cfg.Log.Warn("a sign-in is undecided: "+what, "err", err)
+}
+
+// decide asks the authority.
+func (v *Validator) decide(ctx context.Context, s subject, password secret.Bytes, client string, teach bool) Verdict {
+	d := Decide(s.facts)
+	switch {
+	case d.Authority == ByJumpCloud:
+		return v.askCloud(ctx, s, password, teach)
+	case d.Authority == ByAD || d.Reason == NoSuchUser:
+		// For who does not exist the same is done.
+		verdict := v.askAD(ctx, s, password, client, teach && d.Authority == ByAD)
+		if d.Reason == NoSuchUser && verdict.Verdict == Refused {
+			return Verdict{Verdict: Refused, Reason: NoSuchUser}
+		}
+		return verdict
+	}
+	// Nobody decides. Only whoever knows the password may learn that the
+	// account exists.
+	verdict := v.askAD(ctx, s, password, client, false)
+	if verdict.PasswordCorrect {
+		return Verdict{Verdict: Refused, Reason: d.Reason, PasswordCorrect: true, User: s.user()}
+	}
+	return verdict
+}
+
+// askAD asks a controller, if the lockout guard lets it be asked.
+func (v *Validator) askAD(ctx context.Context, s subject, password secret.Bytes, client string, mayTeach bool) Verdict {
+	if s.domain == nil {
+		return Verdict{Verdict: Refused, Reason: NoSuchUser}
+	}
+	settle, held, answer, err := v.cfg.Guard.Admit(ctx, s.account, client, password)
+	switch {
+	case err != nil:
+		v.undecided("wait for other binds of the account", err)
+		return Verdict{Verdict: Undecided, Reason: Unavailable, Authority: ByAD}
+	case settle == nil && held == "repeated":
+		return fromAD(answer)
+	case settle == nil:
+		return Verdict{Verdict: Undecided, Reason: Throttled, Authority: ByAD, RetryAfter: time.Minute}
+	}
+	wanted := mayTeach && v.cfg.Record != nil && s.domain.Capture && v.lessons.wanted(s.account.GUID)
+	res, conn, err := s.domain.try(ctx, s.account.DN, password, wanted)
+	if err != nil {
+		settle(nil, errors.Is(err, errUnanswered))
+		v.undecided("bind", err)
+		return Verdict{Verdict: Undecided, Reason: Unavailable, Authority: ByAD}
+	}
+	settle(&res, true)
+	verdict := fromAD(res)
+	verdict.User, verdict.PasswordExpiresAt = s.user(), s.expires
+	if conn != nil {
+		if wanted {
+			v.learn(s, conn, password)
+		} else {
+			conn.close()
+		}
+	}
+	return verdict
+}
+
+// askCloud binds at JumpCloud's LDAP.
+func (v *Validator) askCloud(ctx context.Context, s subject, password secret.Bytes, teach bool) Verdict {
+	unavailable := Verdict{Verdict: Undecided, Reason: Unavailable, Authority: ByJumpCloud}
+	if s.domain == nil || s.domain.CloudLDAP == nil {
+		v.cfg.Log.Warn("a user of JumpCloud cannot be validated: the registration names no LDAP of JumpCloud; set --jumpcloud-ldap-url and --org-id")
+		return unavailable
+	}
+	conn, err := newConn(ctx, s.domain.CloudLDAP.Dial)
+	if err != nil {
+		v.undecided("dial JumpCloud's LDAP", err)
+		return unavailable
+	}
+	defer conn.close()
+	res, err := conn.bind(ctx, "uid="+s.cloud.Username+","+s.domain.CloudBase, password)
+	if err != nil {
+		v.undecided("bind at JumpCloud's LDAP", err)
+		return unavailable
+	}
+	verdict := fromCloud(res, *s.cloud)
+	verdict.User, verdict.PasswordExpiresAt = s.user(), s.cloud.PasswordExpires
+	if verdict.Verdict == Accepted && teach {
+		v.learnCloud(s, password)
+	}
+	return verdict
+}
+
+// subject is who a name is.
+type subject struct {
+	domain  *directory
+	account identity.Account // of AD; of nobody, a DN that does not exist
+	entry   *entry
+	cloud   *CloudUser
+	facts   Facts
+	expires time.Time // of AD's password
+}
+
+// key is the subject's for the throttle, so that all names of an account are
+// one.
+func (s subject) key(n name) string {
+	switch {
+	case !s.account.GUID.IsZero():
+		return s.account.GUID.String()
+	case s.cloud != nil:
+		return s.cloud.ID
+	}
+	return n.key()
+}
+
+func (s subject) user() *User {
+	u := &User{}
+	if s.domain != nil {
+		u.Domain = s.domain.Name
+	}
+	if c := s.cloud; c != nil {
+		u.Username, u.Mail, u.DisplayName, u.JumpCloudID = c.Username, c.Mail, c.DisplayName, c.ID
+	}
+	if e := s.entry; e != nil {
+		u.Username, u.UPN, u.DN, u.GUID = e.get("samaccountname"), e.get("userprincipalname"), e.dn, s.account.GUID
+		for field, value := range map[*string]string{&u.Mail: e.get("mail"), &u.DisplayName: e.get("displayname")} {
+			if value != "" {
+				*field = value
+			}
+		}
+		if u.DisplayName == "" {
+			u.DisplayName = strings.TrimSpace(e.get("givenname") + " " + e.get("sn"))
+		}
+	}
+	return u
+}
+
+// nobodyDN is an entry that does not exist: below one that cannot have any.
+func nobodyDN(n name, base string) string {
+	sum := sha256.Sum256([]byte(n.key()))
+	return "CN=" + hex.EncodeToString(sum[:16]) + ",CN=nobody," + base
+}
