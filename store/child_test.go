@@ -3,12 +3,14 @@ package store
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -75,8 +77,50 @@ func childAppend(root string) error {
 			}
 		})
 	}
+	group.Go(func() { childSync(st, say) })
 	group.Wait()
 	return nil
+}
+
+// childSync appends batches of direction sync, whose cursor counts them, and
+// prints "synced" with the count of each that was acknowledged.
+func childSync(st *Store, say func(format string, args ...any)) {
+	for {
+		cursor, err := st.Cursor(childCursor)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return
+		}
+		n, _ := strconv.Atoi(string(cursor)) // none: 0
+		n++
+		in := SyncBatch{CursorName: childCursor, Cursor: []byte(strconv.Itoa(n)), Changes: []identity.Change{cloudChange(fmt.Sprint("u", n))}}
+		if err := st.AppendSync(context.Background(), "corp.example", in); err != nil {
+			return
+		}
+		say("synced %d 0", n)
+	}
+}
+
+const childCursor = "jumpcloud"
+
+// checkSynced: as many changes of direction sync as the cursor says, and at
+// least as many as were acknowledged.
+func (f *fixture) checkSynced(t *testing.T, acknowledged int) {
+	t.Helper()
+	cursor, err := f.Cursor(childCursor)
+	ok(t, err)
+	n, err := strconv.Atoi(string(cursor))
+	ok(t, err)
+	if n < acknowledged {
+		t.Errorf("the cursor is at %d, and %d was acknowledged", n, acknowledged)
+	}
+	for i := range n {
+		if e, err := f.NewestCloudState("corp.example", identity.UserChange, fmt.Sprint("u", i+1)); err != nil || e.Status != identity.StatusPending {
+			t.Fatalf("change %d of %d: %+v, %v", i+1, n, e, err)
+		}
+	}
+	if stats, err := f.Stats(); err != nil || stats.Pending[identity.Sync] != n {
+		t.Errorf("%d changes of sync are pending, and the cursor is at %d, %v", stats.Pending[identity.Sync], n, err)
+	}
 }
 
 // TestL3_KilledWhileAppending kills a process in the middle of its appends,
@@ -90,18 +134,22 @@ func TestL3_KilledWhileAppending(t *testing.T) {
 	f.dir = filepath.Join(root, "log")
 	ok(t, os.Symlink(f.keys.dir, filepath.Join(root, "keys")))
 
-	intents, settled := make(map[identity.Seq]byte), make(map[identity.Seq]bool)
+	intents, settled, synced := make(map[identity.Seq]byte), make(map[identity.Seq]bool), 0
 	for _, lines := range []int{1, 40, 150} {
 		runChild(t, root, lines, func(kind string, seq identity.Seq, account byte) {
-			if kind == "intent" {
+			switch kind {
+			case "intent":
 				intents[seq] = account
-			} else {
+			case "settled":
 				settled[seq] = true
+			case "synced":
+				synced = max(synced, int(seq))
 			}
 		})
 	}
 	f.reopen(t)
 	f.check(t)
+	f.checkSynced(t, synced)
 	for seq, account := range intents {
 		e, err := f.Entry(seq)
 		if err != nil || e.Account.GUID != guid(account) {
@@ -118,7 +166,7 @@ func TestL3_KilledWhileAppending(t *testing.T) {
 			t.Errorf("password of change %d: %v", seq, err)
 		}
 	}
-	t.Logf("%d acknowledged intents and %d settlements, all found", len(intents), len(settled))
+	t.Logf("%d acknowledged intents and %d settlements, and %d batches of sync, all found", len(intents), len(settled), synced)
 }
 
 // runChild starts the child, kills it after so many lines, and reports all

@@ -23,15 +23,30 @@
 // in the transaction that ends their use: applied, refused, superseded or
 // discarded.
 //
-// # The import
+// # Import and sync
 //
 // A change of state, [identity.UserChange] or [identity.GroupChange], says that
-// an AD object is not what it was, and no more. [Store.AppendImport] records
-// it, pending at once, together with the mirror of the directory and the
-// reader's cursor that it comes from. Of each account the newest accepted
+// an object is not what it was, and no more. [Store.AppendImport] records
+// those of AD, pending at once, together with the mirror of the directory and the
+// reader's cursor that it comes from; [Store.AppendSync] those of JumpCloud,
+// with its reader's cursor. A change of direction import is known by the
+// objectGUID, one of direction sync by JumpCloud's id
+// ([identity.Change.CloudID]), because the AD account may not exist yet; once
+// it does, [Store.IdentifyAccount] says so. Of each account, and of each
+// JumpCloud user or group, the newest accepted
 // password and the newest change of state are kept open, and neither ends the
 // other. A change of state can be held until a person approves it
 // ([Store.Hold]); it blocks nobody.
+//
+// A password is learnt on either side: [Store.AppendIntent] and [Store.Settle]
+// record a change that somebody makes, [Store.AppendProven] what a bind
+// proved. Of an AD account and a JumpCloud user that are linked, only the
+// newest accepted password of both directions is kept open (twins.go), unless
+// its direction is not replicated. The link says which password both sides
+// last had, so one that was written to a side is not learnt from it again. A
+// write that is under way while a newer password of the other direction is
+// accepted can still land after it: [Store.MarkApplied] leaves such a change
+// superseded, and who applied it must look at both sides again.
 //
 // # A log that cannot lie
 //

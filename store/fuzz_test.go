@@ -4,11 +4,50 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"reflect"
 	"testing"
 
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
 )
+
+// FuzzNext feeds the state machine records as they are read: it must refuse or
+// follow each, and what it makes of one must not depend on how often it is
+// asked.
+func FuzzNext(f *testing.F) {
+	seed := func(records ...Record) {
+		text, err := json.Marshal(records)
+		ok(f, err)
+		f.Add(text)
+	}
+	imported, synced := change(1), cloudChange("u1")
+	account := identity.Account{Domain: "corp.example", GUID: guid(1)}
+	seed(Record{Type: RecordIntent, Intent: &imported}, Record{Type: RecordAccepted}, Record{Type: RecordAttempt, Evidence: "d"}, Record{Type: RecordApplied})
+	seed(Record{Type: RecordIntent, Intent: &synced}, Record{Type: RecordAccepted}, Record{Type: RecordHeld, Class: "c"},
+		Record{Type: RecordAccount, Account: &account}, Record{Type: RecordApproved}, Record{Type: RecordSuperseded, By: 9})
+	seed(Record{Type: RecordIntent}, Record{Type: RecordAccount})
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var records []Record
+		if json.Unmarshal(text, &records) != nil {
+			return
+		}
+		var e identity.Entry
+		for _, r := range records {
+			after, err := next(e, r)
+			if again, errAgain := next(e, r); !reflect.DeepEqual(after, again) || (err == nil) != (errAgain == nil) {
+				t.Fatalf("%+v after %+v: %+v, and again %+v", r, e, after, again)
+			}
+			switch {
+			case err == nil:
+				e = after
+			case !errors.Is(err, ErrState) && !errors.Is(err, errSame):
+				t.Fatalf("%+v after %+v: %v", r, e, err)
+			}
+		}
+	})
+}
 
 // FuzzAuthenticated feeds what lies on disk or in a backup to its decoders:
 // none may panic, or take for its own what was not made with the key.

@@ -40,6 +40,7 @@ func (f *fixture) randomStep(t *testing.T, r *rand.Rand) {
 	stats, err := f.Stats()
 	ok(t, err)
 	seq := identity.Seq(r.Uint64N(uint64(stats.LastSeq)+1)) + 1
+	user := func() string { return fmt.Sprint("u", r.IntN(4)+1) }
 	steps := []func() error{
 		func() error { f.intend(t, byte(r.IntN(4)+1), "pw"); return nil },
 		func() error { f.intend(t, byte(r.IntN(4)+1), "pw"); return nil },
@@ -68,6 +69,25 @@ func (f *fixture) randomStep(t *testing.T, r *rand.Rand) {
 			held := HeldChange{stateChange(byte(r.IntN(4) + 1)), "removals", "too many"}
 			return f.AppendImport(ctx, "corp.example", ImportBatch{CursorName: "ad", Held: []HeldChange{held}})
 		},
+		func() error {
+			return f.AppendSync(ctx, "corp.example", SyncBatch{Changes: []identity.Change{cloudChange(user())}})
+		},
+		func() error {
+			held := HeldChange{cloudChange(user()), "disables", "too many"}
+			return f.AppendSync(ctx, "corp.example", SyncBatch{CursorName: "jc", Held: []HeldChange{held}})
+		},
+		func() error {
+			_, err := f.AppendIntent(ctx, syncChange(user()), secret.New([]byte("pw")))
+			return err
+		},
+		func() error { f.pendSync(t, user(), "pw"); return nil },
+		func() error {
+			return f.IdentifyAccount(ctx, seq, identity.Account{GUID: guid(byte(r.IntN(4) + 1)), DN: "CN=made"})
+		},
+		func() error {
+			n := r.IntN(4) + 1
+			return f.PutLink(ctx, identity.Link{Domain: "corp.example", GUID: guid(byte(n)), JumpCloudID: fmt.Sprint("u", n)})
+		},
 		func() error { return f.Hold(ctx, seq, "removals", "too many") },
 		func() error { return f.Approve(ctx, seq, "admin") },
 		func() error { return f.Reject(ctx, seq, "no") },
@@ -83,7 +103,7 @@ func (f *fixture) check(t *testing.T) (states []string) {
 	t.Helper()
 	replayed := f.replay(t)
 	open := make(map[listKey]int)
-	pending := make(map[string]int)
+	pending, pairs, indexed := make(map[string]int), make(map[string]int), 0
 	ok(t, f.view(func(txn *badger.Txn) error {
 		return scan(txn, []byte(prefixState), nil, false, func(item *badger.Item) (bool, error) {
 			e, err := getEntry(txn, seqOf(item.Key()))
@@ -103,14 +123,34 @@ func (f *fixture) check(t *testing.T) (states []string) {
 					t.Errorf("index of change %d, which is %s: %v", e.Seq, e.Status, err)
 				}
 			}
+			for _, key := range accountKeys(e.Change) {
+				if _, err := getBytes(txn, key); err != nil {
+					t.Errorf("index of accounts, change %d: %v", e.Seq, err)
+				}
+				indexed++
+			}
 			if e.Status != identity.StatusUnsettled && isOpen(e.Status) {
 				pending[string(keyNewest(e.Change))]++
+				if link, err := linkOf(txn, e.Change); err == nil && !e.Kind.IsState() && bothWays(t, txn) {
+					pairs[link.JumpCloudID]++
+				}
 			}
 			return true, nil
 		})
 	}))
 	if len(replayed) > 0 {
 		t.Errorf("changes in the log without a state: %v", replayed)
+	}
+	for id, n := range pairs {
+		if n > 1 {
+			t.Errorf("P2: user %s and its account have %d open passwords", id, n)
+		}
+	}
+	ok(t, f.view(func(txn *badger.Txn) error {
+		return scan(txn, []byte(prefixAccount), nil, false, func(*badger.Item) (bool, error) { indexed--; return true, nil })
+	}))
+	if indexed != 0 {
+		t.Errorf("the index of accounts lacks %d keys", indexed)
 	}
 	for account, n := range pending {
 		if n > 1 {
@@ -121,6 +161,15 @@ func (f *fixture) check(t *testing.T) (states []string) {
 	return states
 }
 
+func bothWays(t *testing.T, txn *badger.Txn) bool {
+	t.Helper()
+	imports, err := replicates(txn, "corp.example", identity.Import)
+	ok(t, err)
+	syncs, err := replicates(txn, "corp.example", identity.Sync)
+	ok(t, err)
+	return imports && syncs
+}
+
 func (f *fixture) checkLists(t *testing.T, open map[listKey]int) {
 	t.Helper()
 	stats, err := f.Stats()
@@ -129,8 +178,10 @@ func (f *fixture) checkLists(t *testing.T, open map[listKey]int) {
 		identity.StatusUnsettled: stats.Unsettled, identity.StatusPending: stats.Pending, identity.StatusDead: stats.Dead,
 		identity.StatusHeld: stats.Held,
 	} {
-		if got, want := counts[identity.Import], open[listKey{status, identity.Import}]; got != want {
-			t.Errorf("%d %s in memory, %d on disk", got, status, want)
+		for _, d := range []identity.Direction{identity.Import, identity.Sync} {
+			if got, want := counts[d], open[listKey{status, d}]; got != want {
+				t.Errorf("%d %s of %s in memory, %d on disk", got, status, d, want)
+			}
 		}
 	}
 	keys := 0

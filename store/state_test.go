@@ -67,6 +67,7 @@ func TestNext(t *testing.T) {
 		{RecordRetried, false, [8]identity.Status{wrong, wrong, pending, wrong, wrong, wrong, pending, wrong}},
 		{RecordDiscarded, false, [8]identity.Status{wrong, discarded, discarded, wrong, wrong, same, discarded, same}},
 		{RecordSuperseded, false, [8]identity.Status{wrong, wrong, superseded, wrong, wrong, wrong, superseded, wrong}},
+		{RecordAccount, false, [8]identity.Status{wrong, wrong, wrong, wrong, wrong, wrong, wrong, wrong}}, // import knows its account
 		{"nonsense", false, [8]identity.Status{wrong, wrong, wrong, wrong, wrong, wrong, wrong, wrong}},
 	}
 	for _, row := range table {
@@ -100,6 +101,13 @@ func TestNext(t *testing.T) {
 	}
 }
 
+// entryOfSync is a change of a JumpCloud user without an AD account.
+func entryOfSync(s identity.Status) identity.Entry {
+	e := entryIn(s, false)
+	e.Change = syncChange("u1")
+	return e
+}
+
 func TestNextFields(t *testing.T) {
 	flying, resting := entryIn(identity.StatusPending, true), entryIn(identity.StatusPending, false)
 	later := start.Add(2 * time.Hour)
@@ -130,6 +138,8 @@ func TestNextFields(t *testing.T) {
 				e.Status, e.NextTry, e.Since = identity.StatusSuperseded, time.Time{}, later
 				e.Reason = "change 12 of the same account is newer"
 			}},
+		{"an account becomes known", entryOfSync(identity.StatusApplied), Record{Type: RecordAccount, Account: &identity.Account{GUID: guid(3), DN: "CN=n"}, At: later},
+			func(e *identity.Entry) { e.Account = identity.Account{GUID: guid(3), DN: "CN=n"} }},
 		{"a dead change says why, and nothing is in flight", flying, Record{Type: RecordDead, Reason: "too short", At: later},
 			func(e *identity.Entry) {
 				e.Status, e.Reason, e.Evidence, e.NextTry, e.Since = identity.StatusDead, "too short", "", time.Time{}, later

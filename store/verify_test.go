@@ -200,5 +200,8 @@ func (f *fixture) everything(t testing.TB) {
 	ok(t, f.MarkDead(ctx, d, "short"))
 	ok(t, f.SetCursor(ctx, "dirsync", []byte("cookie")))
 	ok(t, f.PutVerdicts(ctx, "corp.example", []Verdict{{Direction: identity.Import, GUID: guid(1), Skip: "privileged"}}))
+	f.pendSync(t, "jc2", "five")
+	f.learnCloud(t, SyncBatch{Changes: []identity.Change{cloudChange("jc1")}, Held: []HeldChange{{cloudGroupChange("g1"), "memberships", "many"}}})
+	ok(t, f.PutGroupLink(ctx, identity.GroupLink{Domain: "corp.example", GUID: guid(9), GroupID: "g1"}))
 	ok(t, f.PutDomain(ctx, Domain{Name: "corp.example"}, map[string]secret.Bytes{CredAPIKey: secret.New([]byte("key"))}))
 }
