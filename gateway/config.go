@@ -79,6 +79,9 @@ type Config struct {
 	// LockoutGuard answers repetitions of refused passwords without the DC and
 	// keeps different ones below the domain's lockout threshold (rule G7).
 	LockoutGuard bool
+	// Shared is the guard's memory, and the order of password changes, where
+	// others have part in them; nil: the Server has its own.
+	Shared *Shared
 	// Reconnect moves a session to another DC connection when its own is lost.
 	// For that the password of its newest bind is kept in memory.
 	Reconnect bool

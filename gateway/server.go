@@ -51,7 +51,6 @@ func New(cfg Config) (*Server, error) {
 		pool:       pool{size: cfg.PoolSize, age: DefaultPoolAge},
 		tls:        withSlots(cfg.TLS),
 		handshakes: make(chan struct{}, cfg.MaxHandshakes),
-		turns:      newTurns(),
 		listeners:  make(map[net.Listener]struct{}),
 		sessions:   make(map[*session]struct{}),
 		clients:    make(map[string]int),
@@ -62,8 +61,12 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	marks := newMarker()
+	if cfg.Shared == nil {
+		cfg.Shared = newShared(cfg.now)
+	}
+	s.turns = cfg.Shared.turns
 	if cfg.LockoutGuard {
-		s.guard = newGuard(cfg.now)
+		s.guard = cfg.Shared.guard
 		marks = s.guard.marker // the marks of its attempts serve both
 	}
 	if cfg.Binds != nil {
