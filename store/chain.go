@@ -117,14 +117,14 @@ func (s sum) minus(t tag) (out sum) {
 var kinds = [...]string{
 	prefixState, prefixSecret, prefixOpen, prefixAccount, prefixNewest,
 	prefixLink, prefixLinkID, prefixCursor, prefixDomain, prefixCredential,
-	prefixMirror, prefixGroupLink, prefixGroupLinkID, prefixVerdict, // a head from before these has no tallies of them
+	prefixMirror, prefixGroupLink, prefixGroupLinkID, prefixVerdict, prefixToken, // a head from before these has no tallies of them
 }
 
 // nouns name kinds to people, in the same order.
 var nouns = [len(kinds)]string{
 	"states of changes", "sealed passwords", "index entries of open changes", "index entries of accounts", "index entries of newest passwords",
 	"links", "index entries of links", "cursors", "registrations", "sealed credentials",
-	"mirrored users and groups", "links of groups", "index entries of links of groups", "verdicts",
+	"mirrored users and groups", "links of groups", "index entries of links of groups", "verdicts", "tokens",
 }
 
 // kindOf returns the kind of a key, or -1: a key of the log or of the store

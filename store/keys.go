@@ -29,6 +29,7 @@ import (
 //	grouplinkid/ groupID             domain 00 guid16 of the link of that JumpCloud group
 //	verdict/ domain 00 direction1 g guid16   Verdict about an AD object
 //	verdict/ domain 00 direction1 c id       Verdict about a JumpCloud object without one
+//	token/ id                        Token, with its SHA-256
 //	domain/ domain                   Domain
 //	credential/ domain 00 name       sealed credential
 //
@@ -64,6 +65,7 @@ const (
 	prefixMirror      = "mirror/"
 	prefixGroupLink   = "grouplink/"
 	prefixGroupLinkID = "grouplinkid/"
+	prefixToken       = "token/"
 	prefixVerdict     = "verdict/"
 )
 
