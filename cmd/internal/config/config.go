@@ -37,6 +37,7 @@ type Config struct {
 
 	TLS       TLS
 	Gateway   Gateway
+	Delegate  Delegate
 	Metrics   Metrics
 	Admin     Admin
 	JumpCloud JumpCloud
@@ -51,6 +52,9 @@ type TLS struct {
 	CertFile   string // PEM, leaf first
 	KeyFile    string // PEM
 	MinVersion string // "1.2" or "1.3"
+	// ClientCAFile holds the CA of client certificates of the delegate API;
+	// empty: bearer tokens only.
+	ClientCAFile string
 }
 
 // Gateway is the LDAP listeners.
@@ -68,6 +72,15 @@ type Gateway struct {
 	SASL                string   // refuse or relay
 	MaxConnectionsPerIP int      // the same for one client address; 0: half of MaxConnections
 	ProxyTrusted        Prefixes // who may name the client in a PROXY header
+}
+
+// Delegate is the HTTPS listener of the validation API and the user portal.
+type Delegate struct {
+	Listen            string // empty: none
+	Preflight         string // of a new password: off, warn or enforce
+	TellUnknownUsers  bool   // apart from wrong passwords
+	RefusalsPerClient int    // at once; one more every 600 ms
+	RefusalsPerUser   int    // at once; one more every minute
 }
 
 // Metrics is the HTTP listener of /metrics, /healthz and /readyz.
@@ -143,6 +156,7 @@ func Default() Config {
 			Reconnect:          true,
 			SASL:               "refuse",
 		},
+		Delegate:  Delegate{Preflight: "enforce", RefusalsPerClient: 100, RefusalsPerUser: 10},
 		Metrics:   Metrics{Listen: "127.0.0.1:9636"},
 		Admin:     Admin{Socket: "/run/dirgate/admin.sock"},
 		JumpCloud: JumpCloud{RequestsPerSecond: 10, MaxInFlight: 4},

@@ -17,9 +17,10 @@ func custom() Config {
 		DataDir:       "/srv/dirgate",
 		MasterKeyFile: "/srv/keys/master.key",
 		DNSServer:     "192.0.2.1:53",
-		TLS:           TLS{CertFile: "/srv/tls/a.crt", KeyFile: "/srv/tls/a.key", MinVersion: "1.3"},
+		TLS:           TLS{CertFile: "/srv/tls/a.crt", KeyFile: "/srv/tls/a.key", MinVersion: "1.3", ClientCAFile: "/srv/tls/clients.crt"},
 		Gateway: Gateway{LDAPS: "[::1]:1636", MaxMessage: 256 * KiB, IdleTimeout: Duration(90 * time.Second), MaxConnections: 7,
 			LDAP: "127.0.0.1:1389", AllowPlaintextBind: true, SASL: "relay", MaxConnectionsPerIP: 3, ProxyTrusted: "10.0.0.0/8,192.0.2.1/32,fd00::/8"},
+		Delegate:  Delegate{Listen: ":8443", Preflight: "warn", TellUnknownUsers: true, RefusalsPerClient: 5, RefusalsPerUser: 4},
 		Metrics:   Metrics{Listen: "127.0.0.1:0"},
 		Admin:     Admin{Socket: "/srv/admin.sock"},
 		JumpCloud: JumpCloud{ClientID: "client", ClientSecretFile: "/srv/keys/jc.secret", TokenURL: "https://token.example.test/oauth2/token", RequestsPerSecond: 2.5, MaxInFlight: 1},
@@ -39,6 +40,8 @@ tls:
   cert_file: /srv/tls/a.crt
   key_file: '/srv/tls/a.key'
   min_version: 1.3      # a float to YAML, a text to us
+  client_ca_file: /srv/tls/clients.crt
+delegate: {listen: ":8443", policy_preflight: warn, tell_unknown_users: true, refusals_per_client: 5, refusals_per_user: 4}
 gateway: {ldaps: "[::1]:1636", max_message: 256KiB, idle_timeout: 90s, max_connections: 7, max_connections_per_ip: 3,
   ldap: "127.0.0.1:1389", allow_plaintext_bind: true, translate_password_modify: false, lockout_guard: false, reconnect: false, sasl: relay,
   proxy_protocol: {trusted: [10.0.0.0/8, 192.0.2.1, "fd00::/8"]}}

@@ -54,6 +54,9 @@ var keys = []key{
 	oneOf("tls.min_version", "Oldest TLS version a client may use.",
 		func(c *Config) *string { return &c.TLS.MinVersion }, "1.2", "1.3"),
 
+	optionalPath("tls.client_ca_file", "CA of client certificates, PEM. Whoever shows one may use the whole delegate API\nwithout a token; empty: nobody.",
+		func(c *Config) *string { return &c.TLS.ClientCAFile }),
+
 	address("gateway.ldaps", "Address for LDAP over TLS. Applications use it as their LDAP server.",
 		func(c *Config) *string { return &c.Gateway.LDAPS }),
 	optionalAddress("gateway.ldap", "Address for LDAP that begins in clear and becomes TLS with StartTLS; empty: none.\nBefore StartTLS only the root DSE can be read.",
@@ -78,6 +81,17 @@ var keys = []key{
 		func(c *Config) *string { return &c.Gateway.SASL }, "refuse", "relay"),
 	prefixes("gateway.proxy_protocol.trusted", "Load balancers that name the client in a PROXY protocol v2 header. From these\naddresses every connection must begin with one; from others none may.",
 		func(c *Config) *Prefixes { return &c.Gateway.ProxyTrusted }),
+
+	optionalAddress("delegate.listen", "Address of the validation API and the user portal, HTTPS; empty: none.",
+		func(c *Config) *string { return &c.Delegate.Listen }),
+	oneOf("delegate.policy_preflight", "What is done about a new password that JumpCloud's policy would refuse: nothing,\ntell the user, or refuse it before Active Directory has it.",
+		func(c *Config) *string { return &c.Delegate.Preflight }, "off", "warn", "enforce"),
+	boolean("delegate.tell_unknown_users", "Tell callers of the API whether a name or a password was wrong. Whoever may call it\ncan then find out which names exist.",
+		func(c *Config) *bool { return &c.Delegate.TellUnknownUsers }),
+	integer("delegate.refusals_per_client", "Sign-ins of one client address that may be refused at once; one more every 600 ms.",
+		func(c *Config) *int { return &c.Delegate.RefusalsPerClient }, 1, 1_000_000),
+	integer("delegate.refusals_per_user", "The same for one account or name; one more every minute. The lockout guard counts\nbeside it.",
+		func(c *Config) *int { return &c.Delegate.RefusalsPerUser }, 1, 10_000),
 
 	address("metrics.listen", "Address for /metrics, /healthz and /readyz: HTTP without TLS, so keep it local.",
 		func(c *Config) *string { return &c.Metrics.Listen }),
