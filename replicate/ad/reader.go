@@ -100,7 +100,7 @@ func (r *Reader) connect(ctx context.Context) (conn *session, fresh bool, err er
 	if err != nil {
 		return nil, false, err
 	}
-	if err := r.bind(ctx, conn.Conn); err != nil {
+	if err := bindService(ctx, conn.Conn, r.client.cfg); err != nil {
 		_ = conn.Close()
 		return nil, false, err
 	}
@@ -108,21 +108,20 @@ func (r *Reader) connect(ctx context.Context) (conn *session, fresh bool, err er
 	return conn, true, nil
 }
 
-// bind tells a controller that does not answer from a refused account.
-func (r *Reader) bind(ctx context.Context, conn *ldap.Conn) error {
-	account := r.client.cfg.Account
-	err := bind(ctx, conn, account, r.client.cfg.Password)
+// bindService tells a controller that does not answer from a refused account.
+func bindService(ctx context.Context, conn *ldap.Conn, cfg Config) error {
+	err := bind(ctx, conn, cfg.Account, cfg.Password)
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials):
-		return fmt.Errorf("%w %q: %w; see `dirgate domain rotate-credentials`", ErrAccountRefused, account, err)
+		return fmt.Errorf("%w %q: %w; see `dirgate domain rotate-credentials`", ErrAccountRefused, cfg.Account, err)
 	case ldap.IsErrorAnyOf(err, ldap.ErrorNetwork, ldap.LDAPResultUnavailable, ldap.LDAPResultBusy):
-		return fmt.Errorf("bind as service account %q: %w: %w", account, ErrUnavailable, err)
+		return fmt.Errorf("bind as service account %q: %w: %w", cfg.Account, ErrUnavailable, err)
 	}
-	return fmt.Errorf("bind as service account %q: %w", account, err)
+	return fmt.Errorf("bind as service account %q: %w", cfg.Account, err)
 }
 
 func (r *Reader) drop() {

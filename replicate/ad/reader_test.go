@@ -33,6 +33,10 @@ type domain struct {
 	save           func() (revert, restore func())
 	addUsers       func(prefix string, n int)
 	reconnectAdmin func() *ldap.Conn
+
+	syncer        string // bind name of an account that has no rights until allow gives it some
+	adminPassword secret.Bytes
+	allow         func(Grant)
 }
 
 const serviceWord = "Serv1ce.Word"
@@ -61,6 +65,12 @@ func simulated(t testing.TB) *domain {
 	if err := errors.Join(s.GrantReplication(d.reader), s.GrantDeletedObjects(d.reader)); err != nil {
 		t.Fatal(err)
 	}
+	d.syncer, d.adminPassword = add("jcsync", "OU=Service,"+d.base, d.password), d.password
+	d.allow = func(g Grant) {
+		if err := s.DSACLs(g.Windows); err != nil {
+			t.Fatal(err)
+		}
+	}
 	d.save = func() (func(), func()) {
 		content := s.Save()
 		return func() { s.Revert(content) }, func() { s.Restore(content) }
@@ -80,6 +90,14 @@ func realDomain(t testing.TB) *domain {
 	d := &domain{base: dc.BaseDN, dial: dialer{net.JoinHostPort(dc.Addr, "636"), dc.TLS()}, adminDN: dc.AdminDN, password: secret.New([]byte(serviceWord))}
 	d.reader = dc.AddServiceAccount(t, "svc-reader", d.password.Expose(), samba.DirSync, samba.ReadDeleted)
 	d.lowly = dc.AddServiceAccount(t, "svc-lowly", d.password.Expose())
+	d.syncer, d.adminPassword = dc.AddServiceAccount(t, "jcsync", d.password.Expose()), dc.AdminPassword
+	d.allow = func(g Grant) {
+		object, entry, ok := strings.Cut(strings.TrimPrefix(g.Samba, `samba-tool dsacl set --objectdn="`), `" --sddl="`)
+		if !ok {
+			t.Fatalf("%s: no command for Samba: %q", g.Right, g.Samba)
+		}
+		dc.Tool(t, "dsacl", "set", "--objectdn="+object, "--sddl="+strings.TrimSuffix(entry, `"`))
+	}
 	d.save = func() (func(), func()) {
 		content := dc.Save(t)
 		d.connect(t)

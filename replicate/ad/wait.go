@@ -105,7 +105,7 @@ func (r *Reader) startWatch(ctx context.Context, host string) (usn uint64, err e
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer limit.Stop()
 	defer stop()
-	if err := r.bind(ctx, conn); err != nil {
+	if err := bindService(ctx, conn, r.client.cfg); err != nil {
 		_ = conn.Close()
 		return 0, err
 	}

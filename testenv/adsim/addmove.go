@@ -44,6 +44,7 @@ func (d *Directory) add(id Identity, dn string, attrs []Attribute) *Refusal {
 	if refusal != nil {
 		return refusal
 	}
+	e.owner = d.ownerOf(actor)
 	d.insert(e)
 	return nil
 }
@@ -261,7 +262,7 @@ func (d *Directory) rename(id Identity, dn, newRDN, newSuperior string) *Refusal
 		return updateErr(ldapwire.ResultNamingViolation, 0x2099, "6001 (NAMING_VIOLATION)")
 	case parent == nil || e.deleted || within(parent.key, e.key):
 		return unwilling(0x2073)
-	case !d.manages(actor, e) || newSuperior != "" && !d.manages(actor, parent):
+	case !d.mayRename(actor, e) || newSuperior != "" && !(d.manages(actor, e) && d.manages(actor, parent)):
 		return denied(win32AccessDenied)
 	}
 	n.key = n.key + "," + parent.key

@@ -6,11 +6,11 @@ import (
 )
 
 // construct makes an attribute that is not stored (MS-ADTS 3.1.1.4.5).
-func (d *Directory) construct(e *entry, name string, scope int) []string {
+func (d *Directory) construct(e *entry, name string, s Search) []string {
 	account := e.is("user")
 	switch name {
 	case "tokenGroups":
-		if scope == 0 && account {
+		if s.Scope == 0 && account {
 			return d.tokenGroups(e)
 		}
 	case "canonicalName":
@@ -30,6 +30,20 @@ func (d *Directory) construct(e *entry, name string, scope int) []string {
 	case "msDS-UserPasswordExpiryTimeComputed":
 		if account {
 			return []string{strconv.FormatInt(d.policy().expiry(e), 10)}
+		}
+	case "allowedChildClassesEffective":
+		if actor := d.byGUID(s.by.guid); actor != nil {
+			return d.allowedClasses(actor, e)
+		}
+	case "allowedAttributesEffective":
+		if actor := d.byGUID(s.by.guid); actor != nil {
+			return d.allowedAttributes(actor, e)
+		}
+	case "nTSecurityDescriptor":
+		// Without the control the audit list is asked for, too, and that is
+		// not for everybody (MS-ADTS 3.1.1.3.4.1.11).
+		if actor := d.byGUID(s.by.guid); actor != nil && (s.WithoutSACL || d.memberOf(actor, "Domain Admins")) {
+			return []string{d.securityDescriptor(e)}
 		}
 	case "createTimeStamp":
 		return e.get("whenCreated")

@@ -34,6 +34,7 @@ type controls struct {
 	dirSync     bool
 	syncFlags   int64
 	syncCookie  string
+	withoutSACL bool
 	other       bool // something gldap cannot pass on faithfully
 }
 
@@ -71,7 +72,7 @@ func parseControls(m ldapwire.Message) (controls, *Refusal) {
 			}
 			c.dirSync, c.other = true, true
 		case oidSDFlags:
-			c.other = true // no security descriptors here to select from
+			c.withoutSACL, c.other = sdFlags(ctl.Value)&8 == 0, true
 		default:
 			if ctl.Criticality {
 				return controls{}, badControl()
@@ -93,6 +94,20 @@ func parsePaged(value []byte) (size int, cookie string, ok bool) {
 		return 0, "", false
 	}
 	return int(n), text(p.Children[1]), true
+}
+
+// sdFlags are the parts of a security descriptor that are asked for (MS-ADTS
+// 3.1.1.3.4.1.11); 8 is the audit list.
+func sdFlags(value []byte) int64 {
+	p, err := ber.DecodePacketErr(value)
+	if err != nil || len(p.Children) != 1 {
+		return 15
+	}
+	flags, ok := p.Children[0].Value.(int64)
+	if !ok || flags&15 == 0 {
+		return 15
+	}
+	return flags
 }
 
 // pagedValue encodes the value of a response's control.

@@ -24,14 +24,15 @@ type Directory struct {
 	sid                         []byte // of the domain
 	invocation                  guid
 
-	mu      sync.Mutex // guards what follows
-	usn     int64
-	rid     uint32
-	byKey   map[string]*entry
-	guids   map[guid]*entry
-	ordered []*entry // as they were created
-	rights  map[guid]right
-	watches map[*watch]struct{}
+	mu         sync.Mutex // guards what follows
+	usn        int64
+	rid        uint32
+	byKey      map[string]*entry
+	guids      map[guid]*entry
+	ordered    []*entry // as they were created
+	rights     map[guid]right
+	allowances []allowance
+	watches    map[*watch]struct{}
 }
 
 // DirectoryConfig is what a new Directory needs to know.

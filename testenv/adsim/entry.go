@@ -75,6 +75,7 @@ type entry struct {
 	was     map[string][]string  // values when it was last touched
 	stamps  map[string]int64     // the USN of each attribute's last change
 	secret  passwords
+	owner   guid // who created it; zero: the administrators
 }
 
 // clone copies what a modification may change.

@@ -121,7 +121,7 @@ func (s *session) nativeSearch(m ldapwire.Message, c controls) (answer []byte, o
 	}
 	q := Search{
 		Base: string(r.BaseDN), Scope: r.Scope, SizeLimit: r.SizeLimit, TypesOnly: r.TypesOnly,
-		Filter: filter, Attributes: stringsOf(r.Attributes), ShowDeleted: c.showDeleted, ExtendedDN: c.extendedDN, Dashes: c.dashes,
+		Filter: filter, Attributes: stringsOf(r.Attributes), ShowDeleted: c.showDeleted, ExtendedDN: c.extendedDN, Dashes: c.dashes, WithoutSACL: c.withoutSACL,
 	}
 	if c.notify {
 		return s.notification(m, r, q), true

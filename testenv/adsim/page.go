@@ -48,6 +48,7 @@ func (d *Directory) Page(id Identity, s Search, c *Cursors, size int, cookie str
 
 func (d *Directory) pageOf(id Identity, s Search, c *Cursors, cookie string) (pendingPage, *Refusal) {
 	if cookie == "" {
+		s.by = id
 		f, refusal := d.lookUp(id, s)
 		return pendingPage{s, f}, refusal
 	}

@@ -114,7 +114,7 @@ func (d *Directory) writePassword(actor, target, e *entry, w passwordWrite) *Ref
 		}
 	}
 	switch {
-	case w.adds > 0 && w.deletes == 0 && !d.manages(actor, target):
+	case w.adds > 0 && w.deletes == 0 && !d.mayReset(actor, target):
 		return denied(win32AccessDenied) // without an old value it would be a reset
 	case w.replaces > 0 && w.deletes+w.adds > 0, w.replaces > 0 && len(w.replacement) == 0, w.adds == 0 && w.replaces == 0, w.adds > 0 && w.deletes == 0:
 		return unwilling(win32GenFailure)
@@ -124,7 +124,7 @@ func (d *Directory) writePassword(actor, target, e *entry, w passwordWrite) *Ref
 		return constraint(win32PasswordPolicy, pwdAttr)
 	case len(w.added) == 0:
 		return unwilling(win32GenFailure)
-	case w.bareDelete && !d.manages(actor, target):
+	case w.bareDelete && !d.mayReset(actor, target):
 		return constraint(win32InvalidPassword, pwdAttr) // a change without proof
 	case w.bareDelete:
 		return d.resetPassword(actor, e, w.added[0])
@@ -135,7 +135,7 @@ func (d *Directory) writePassword(actor, target, e *entry, w passwordWrite) *Ref
 // resetPassword needs the right to, and asks the policy only for length and
 // complexity.
 func (d *Directory) resetPassword(actor, e *entry, value string) *Refusal {
-	if !d.manages(actor, e) {
+	if !d.mayReset(actor, e) {
 		return denied(win32AccessDenied)
 	}
 	password, ok := decodePassword(value)

@@ -68,10 +68,13 @@ func (d *Directory) mayCreate(actor, parent *entry, c class) bool {
 		return true
 	}
 	leaf := c.chain[len(c.chain)-1]
+	if d.delegated(actor, parent, "CC", leaf) {
+		return true
+	}
 	return (leaf == "user" || leaf == "group") && parent.is("organizationalUnit") && d.memberOf(actor, "Account Operators")
 }
 
 // mayWrite reports whether actor may write an attribute of target.
 func (d *Directory) mayWrite(actor, target *entry, at attrType) bool {
-	return d.manages(actor, target) || at.flags&personal != 0 && actor == target
+	return d.manages(actor, target) || d.delegated(actor, target, "WP", at.name) || at.flags&personal != 0 && actor == target
 }

@@ -71,6 +71,8 @@ func attrTypes() []attrType {
 		{"tokenGroups", octets, constructed | systemOnly}, {"canonicalName", unicodeString, constructed | systemOnly},
 		{"primaryGroupToken", integer, constructed | readOnly}, {"msDS-PrincipalName", unicodeString, constructed | readOnly},
 		{"msDS-User-Account-Control-Computed", integer, constructed | readOnly}, {"msDS-UserPasswordExpiryTimeComputed", integer, constructed | readOnly},
+		{"allowedChildClassesEffective", unicodeString, constructed | systemOnly}, {"allowedAttributesEffective", unicodeString, constructed | systemOnly},
+		{"nTSecurityDescriptor", octets, constructed | readOnly},
 		{"createTimeStamp", times, constructed | readOnly}, {"modifyTimeStamp", times, constructed | readOnly},
 	}
 }

@@ -26,6 +26,9 @@ type Search struct {
 	ShowDeleted bool
 	ExtendedDN  bool // DNs come with GUID and SID, in hex or
 	Dashes      bool // in their usual form
+	WithoutSACL bool // of a security descriptor, everything but the audit list
+
+	by Identity // who asks
 }
 
 // An Entry is a found object as a client sees it.
@@ -55,6 +58,7 @@ func (d *Directory) Search(id Identity, s Search) (entries []Entry, references [
 	if s.Base == "" && s.Scope == ldapwire.ScopeBase {
 		return []Entry{d.rootDSE(id, s)}, nil, nil
 	}
+	s.by = id
 	f, refusal := d.lookUp(id, s)
 	if refusal != nil {
 		return nil, nil, refusal
@@ -141,7 +145,7 @@ func (d *Directory) attributes(e *entry, s Search) []Attribute {
 		if at.flags&hidden != 0 || !asked && (!all || at.flags&constructed != 0) {
 			continue
 		}
-		values := d.namesFor(at, d.values(e, at, s.Scope), s)
+		values := d.namesFor(at, d.values(e, at, s), s)
 		if len(values) == 0 {
 			continue
 		}
@@ -209,9 +213,9 @@ func ranged(name string, values []string, low, high int) []Attribute {
 }
 
 // values are what a client sees of an attribute.
-func (d *Directory) values(e *entry, at attrType, scope int) []string {
+func (d *Directory) values(e *entry, at attrType, s Search) []string {
 	if at.flags&constructed != 0 {
-		return d.construct(e, at.name, scope)
+		return d.construct(e, at.name, s)
 	}
 	return d.searchable(e, at)
 }
