@@ -3,6 +3,8 @@ package replicate
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
 	"github.com/dirgate/dirgate/replicate/plan"
@@ -23,7 +25,14 @@ type UserView struct {
 	Trouble string `json:"trouble,omitempty"`
 	// PasswordStatus is JumpCloud's: Pending, Active, Expired, Locked or
 	// Delegated.
-	PasswordStatus string           `json:"passwordStatus,omitempty"`
+	PasswordStatus string `json:"passwordStatus,omitempty"`
+	// PasswordAuthority says who may set the password and DelegatedAuthority
+	// who checks it at JumpCloud, as JumpCloud has it: ad or jumpcloud.
+	PasswordAuthority  identity.Side `json:"passwordAuthority,omitempty"`
+	DelegatedAuthority identity.Side `json:"delegatedAuthority,omitempty"`
+	// PasswordInSync: AD's password is the one that JumpCloud was given last,
+	// by pwdLastSet.
+	PasswordInSync bool             `json:"passwordInSync"`
 	Changes        []identity.Entry `json:"changes"` // newest first
 }
 
@@ -31,16 +40,19 @@ type UserView struct {
 const showChanges = 10
 
 // Show gathers what both sides and the store say about one user, by
-// sAMAccountName or userPrincipalName. When JumpCloud cannot be asked the view
-// says so, and has the rest: that is when people look.
+// sAMAccountName, userPrincipalName or objectGUID. When JumpCloud cannot be
+// asked the view says so, and has the rest: that is when people look.
 func Show(ctx context.Context, st *store.Store, domain store.Domain, peers *Peers, name string) (UserView, error) {
 	view := UserView{Domain: domain.Name}
-	user, err := peers.AD.FindUser(ctx, domain.BaseDN, name)
+	user, err := lookUp(ctx, domain, peers, name)
 	if err != nil {
 		return view, err
 	}
+	if seen, err := st.MirrorUser(domain.Name, user.GUID); err == nil { // a read by name has no dates
+		user.AccountExpires, user.PasswordExpires = seen.AccountExpires, seen.PasswordExpires
+	}
 	view.AD = &user
-	if err := view.addJumpCloud(ctx, st, peers.JumpCloud.Once(readLimit)); err != nil {
+	if err := view.addJumpCloud(ctx, st, domain, peers.JumpCloud.Once(readLimit)); err != nil {
 		if ctx.Err() != nil {
 			return view, err
 		}
@@ -50,15 +62,23 @@ func Show(ctx context.Context, st *store.Store, domain store.Domain, peers *Peer
 	return view, err
 }
 
-func (v *UserView) addJumpCloud(ctx context.Context, st *store.Store, cloud *jumpcloud.Client) error {
+// lookUp reads an account of AD.
+func lookUp(ctx context.Context, domain store.Domain, peers *Peers, name string) (identity.User, error) {
+	if guid, err := identity.ParseGUID(name); err == nil {
+		return peers.AD.User(ctx, identity.Account{Domain: domain.Name, GUID: guid})
+	}
+	return peers.AD.FindUser(ctx, domain.BaseDN, name)
+}
+
+func (v *UserView) addJumpCloud(ctx context.Context, st *store.Store, domain store.Domain, cloud *jumpcloud.Client) error {
 	link, err := st.LinkByGUID(v.Domain, v.AD.GUID)
 	if errors.Is(err, store.ErrNotFound) {
-		return v.addMatch(ctx, cloud)
+		return v.addMatch(ctx, domain, cloud)
 	}
 	if err != nil {
 		return err
 	}
-	v.Link = &link
+	v.Link, v.PasswordInSync = &link, link.PasswordSet != 0 && link.PasswordSet == v.AD.PwdLastSet
 	found, err := cloud.User(ctx, link.JumpCloudID)
 	if jumpcloud.NotFound(err) {
 		v.Match = "the linked JumpCloud user no longer exists; to pair the account anew, run `dirgate user unlink " + v.AD.Username + "`"
@@ -67,11 +87,11 @@ func (v *UserView) addJumpCloud(ctx context.Context, st *store.Store, cloud *jum
 	if err != nil {
 		return err
 	}
-	v.setJumpCloud(found)
+	v.setJumpCloud(domain, found)
 	return nil
 }
 
-func (v *UserView) addMatch(ctx context.Context, cloud *jumpcloud.Client) error {
+func (v *UserView) addMatch(ctx context.Context, domain store.Domain, cloud *jumpcloud.Client) error {
 	found, err := cloud.FindUsers(ctx, v.AD.Username, v.AD.JoinMail())
 	if err != nil {
 		return err
@@ -84,16 +104,23 @@ func (v *UserView) addMatch(ctx context.Context, cloud *jumpcloud.Client) error 
 	v.Match = "not linked yet: " + decision.Reason
 	for _, u := range found {
 		if decision.Verb == plan.SetPassword && u.ID == decision.UserID {
-			v.setJumpCloud(u)
+			v.setJumpCloud(domain, u)
 		}
 	}
 	return nil
 }
 
-func (v *UserView) setJumpCloud(u jumpcloud.User) {
-	plain := fromJumpCloud(u)
+func (v *UserView) setJumpCloud(domain store.Domain, u jumpcloud.User) {
+	plain := jumpcloud.ToIdentity(&u, domain.JumpCloud.ADID)
 	v.JumpCloud = &plain
 	v.PasswordStatus = passwordStatus(u)
+	v.PasswordAuthority, v.DelegatedAuthority = identity.JumpCloud, identity.JumpCloud
+	if slices.Contains(strings.Fields(plain.Restricted), "password") {
+		v.PasswordAuthority = identity.AD
+	}
+	if u.DelegatedAuthority != nil {
+		v.DelegatedAuthority = identity.AD
+	}
 }
 
 // passwordStatus derives JumpCloud's password status (rule P5).

@@ -89,7 +89,7 @@ func groupCommand(io streams) *cli.Command {
 			})
 		},
 	}, 1)
-	return command(&cli.Command{Name: "group", Usage: "look at groups, their links and members", Subcommands: []*cli.Command{list, show}}, 0)
+	return command(&cli.Command{Name: "group", Usage: "look at groups, their links and members", Subcommands: []*cli.Command{list, show, groupWhy(io)}}, 0)
 }
 
 func printGroup(io streams, v admin.GroupView) error {

@@ -18,7 +18,9 @@ func userCommand(io streams) *cli.Command {
 		Name:      "show",
 		Usage:     "show one user on both sides, the link and the latest changes",
 		ArgsUsage: "NAME",
-		Flags:     []cli.Flag{domainFlag()},
+		Description: "NAME is the account's sAMAccountName, userPrincipalName, mail address, DN or objectGUID, or the\n" +
+			"username or id at JumpCloud of a linked one.",
+		Flags: []cli.Flag{domainFlag()},
 		Action: func(c *cli.Context) error {
 			return withBackend(c, io, func(b admin.Backend) error {
 				view, err := b.User(c.Context, c.String("domain"), c.Args().First())
@@ -32,7 +34,8 @@ func userCommand(io streams) *cli.Command {
 			})
 		},
 	}, 1)
-	return command(&cli.Command{Name: "user", Usage: "look at users and their links", Subcommands: []*cli.Command{userList(io), show, userUnlink(io)}}, 0)
+	return command(&cli.Command{Name: "user", Usage: "look at users and their links",
+		Subcommands: []*cli.Command{userList(io), show, userWhy(io), userResync(io), userSetAuthority(io), userSetDelegation(io), userUnlink(io)}}, 0)
 }
 
 func userUnlink(io streams) *cli.Command {
@@ -75,7 +78,8 @@ func printUser(io streams, v replicate.UserView) error {
 		{"disabled", yes(v.AD.Disabled), ""},
 		{"id", v.AD.GUID.String(), ""},
 		{"password last set", adTime(v.AD.PwdLastSet), ""},
-		{"password status", "", v.PasswordStatus},
+		{"password status", adStatus(v.AD, time.Now()), v.PasswordStatus},
+		{"password expires", expiry(v.AD.PasswordExpires), ""},
 		{"in scope", yes(v.AD.InScope), ""},
 		{"privileged", yes(v.AD.Privileged), ""},
 	}
@@ -83,6 +87,8 @@ func printUser(io streams, v replicate.UserView) error {
 		for i, text := range []string{jc.Username, jc.Mail, strings.TrimSpace(jc.First + " " + jc.Last), yes(jc.Disabled), jc.ID, jc.PasswordDate} {
 			rows[i][2] = text
 		}
+		rows[7][2] = expiry(jc.PasswordExpires)
+		rows = append(rows, []string{"password set by", "", sideName(v.PasswordAuthority)}, []string{"password checked by", "", sideName(v.DelegatedAuthority)})
 	}
 	if err := table(io.out, "\tACTIVE DIRECTORY\tJUMPCLOUD", rows); err != nil {
 		return err
@@ -93,6 +99,9 @@ func printUser(io streams, v replicate.UserView) error {
 		fmt.Fprintf(io.out, "linked since %s; password of change %s given to JumpCloud at %s\n", moment(v.Link.At), v.Link.PasswordSeq, moment(v.Link.PasswordAt))
 	case v.Link != nil:
 		fmt.Fprintf(io.out, "linked since %s\n", moment(v.Link.At))
+	}
+	if v.Link != nil {
+		fmt.Fprintln(io.out, sameness(v))
 	}
 	for _, said := range []string{v.Match, v.Trouble} {
 		if said != "" {
@@ -105,6 +114,30 @@ func printUser(io streams, v replicate.UserView) error {
 	}
 	fmt.Fprintln(io.out)
 	return printChanges(io, v.Changes)
+}
+
+// sameness says whether the two passwords are known to be the same.
+func sameness(v replicate.UserView) string {
+	switch {
+	case v.PasswordInSync:
+		return "AD's password is the one that JumpCloud was given last"
+	case v.Link.PasswordSet == 0:
+		return "no password is known to be the same on both sides"
+	}
+	return "AD's password was set after the one that JumpCloud was given last"
+}
+
+// adStatus is what AD says of a password.
+func adStatus(u *identity.User, now time.Time) string {
+	switch {
+	case u.MustChange:
+		return "Must change"
+	case !u.PasswordExpires.IsZero() && !u.PasswordExpires.After(now):
+		return "Expired"
+	case u.PwdLastSet == 0:
+		return "not known"
+	}
+	return "Active"
 }
 
 func yes(b bool) string {

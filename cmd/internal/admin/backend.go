@@ -32,6 +32,14 @@ type Backend interface {
 	// Unlink ends the link of a user, who is named as for User or by the
 	// JumpCloud username or id, and returns what it was.
 	Unlink(ctx context.Context, domain, name string) (identity.Link, error)
+	// Why and GroupWhy tell the story of a user and of a group, who are named as
+	// they are or were called on either side.
+	Why(ctx context.Context, domain, name string) (Story, error)
+	GroupWhy(ctx context.Context, domain, name string) (Story, error)
+	// Order says who sets and who checks the password of one linked user, and
+	// ResyncUser compares one with both sides now.
+	Order(ctx context.Context, q OrderRequest) (OrderAnswer, error)
+	ResyncUser(ctx context.Context, domain, name string) (UserRun, error)
 	// Users and Groups list what the last import saw, and Group shows one. They
 	// ask neither side.
 	Users(ctx context.Context, q MirrorQuery) ([]UserRow, error)

@@ -78,6 +78,8 @@ func Handler(b Backend) http.Handler {
 	serve(mux, pathRotate, func(ctx context.Context, _ nothing) (Rotation, error) { return b.RotateKeys(ctx) })
 	serveUpdate(mux, b)
 	serveMirror(mux, b)
+	serveWhy(mux, b)
+	serveOrder(mux, b)
 	serveBackup(mux, b)
 	serveImport(mux, b)
 	serve(mux, pathRetry, func(ctx context.Context, q onSeq) (nothing, error) { return nothing{}, b.Retry(ctx, q.Seq) })

@@ -82,6 +82,9 @@ func (l *Local) User(ctx context.Context, domain, name string) (replicate.UserVi
 	if err != nil {
 		return replicate.UserView{}, err
 	}
+	if o, err := l.find(ctx, d, name, false); err == nil && !o.guid.IsZero() {
+		name = o.guid.String()
+	}
 	return replicate.Show(ctx, l.Store, d, peers, name)
 }
 
