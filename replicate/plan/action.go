@@ -7,8 +7,9 @@ import (
 	"github.com/dirgate/dirgate/store/identity"
 )
 
-// Kind is what one [Action] does. All but Link and Unlink are one or a few
-// requests to JumpCloud.
+// Kind is what one [Action] does. Link and Unlink, and those of groups, concern
+// the store alone; those that begin with "ad-" are one or a few requests to
+// Active Directory, all others to JumpCloud.
 type Kind string
 
 const (
@@ -33,7 +34,19 @@ const (
 	UnbindGroup  Kind = "unbind-group"
 	AddMember    Kind = "add-member"
 	RemoveMember Kind = "remove-member"
+
+	ADCreateUser   Kind = "ad-create-user" // enabled, with a random password
+	ADUpdateUser   Kind = "ad-update-user" // the attributes listed, and no others
+	ADDisable      Kind = "ad-disable"
+	ADEnable       Kind = "ad-enable" // lifts what ADDisable did
+	ADCreateGroup  Kind = "ad-create-group"
+	ADRenameGroup  Kind = "ad-rename-group" // sAMAccountName and cn
+	ADAddMember    Kind = "ad-add-member"
+	ADRemoveMember Kind = "ad-remove-member"
 )
+
+// InAD reports whether an action writes to Active Directory.
+func (k Kind) InAD() bool { return strings.HasPrefix(string(k), "ad-") }
 
 // Destructive reports whether people lose something by it: these are what
 // guards count (rule I8).
@@ -43,18 +56,27 @@ func (k Kind) Destructive() bool { return ClassOf(k) != "" }
 // or group are carried out in their order; when one fails, those after it are
 // not.
 type Action struct {
-	Kind Kind          `json:"kind"`
-	GUID identity.GUID `json:"guid,omitzero"` // of the AD account or group
-	Name string        `json:"name"`          // its name in AD, else in JumpCloud: for people
-	// UserID and GroupID are JumpCloud's; empty for what is created by the
-	// step, and for steps that follow it.
-	UserID  string  `json:"userId,omitempty"`
-	GroupID string  `json:"groupId,omitempty"`
-	Fields  []Field `json:"fields,omitempty"` // of CreateUser, UpdateUser, UpdateGroup
-	Reason  string  `json:"reason"`
+	// Direction says which of [Import] and [Sync] asks for it.
+	Direction identity.Direction `json:"direction,omitempty"`
+	Kind      Kind               `json:"kind"`
+	// GUID is of the AD account or group. In direction sync it is zero for what
+	// is created by the step, and for steps that follow it.
+	GUID identity.GUID `json:"guid,omitzero"`
+	Name string        `json:"name"` // its name in AD, else in JumpCloud: for people
+	// UserID and GroupID are JumpCloud's. In direction import they are empty for
+	// what is created by the step, and for steps that follow it; in direction
+	// sync they are always those of the user or group that it is about.
+	UserID  string `json:"userId,omitempty"`
+	GroupID string `json:"groupId,omitempty"`
+	// Member is the AD account of ADAddMember and ADRemoveMember, of user
+	// UserID; zero: it is made by an earlier step of the plan.
+	Member identity.GUID `json:"member,omitzero"`
+	Fields []Field       `json:"fields,omitempty"` // of what creates, updates or renames
+	Reason string        `json:"reason"`
 }
 
-// Field is one field of a JumpCloud object, and what it is set to.
+// Field is one field of a JumpCloud object, or one attribute of an AD object,
+// and what it is set to. An empty value empties it.
 type Field struct {
 	Name string `json:"name"`
 	From string `json:"from,omitempty"`
@@ -78,29 +100,40 @@ const (
 	FieldGroupNote = "description"
 )
 
+// Names of attributes as AD writes them, in the Fields of actions on AD.
+const (
+	AttrSAM     = "sAMAccountName"
+	AttrUPN     = "userPrincipalName"
+	AttrCN      = "cn"
+	AttrFirst   = "givenName"
+	AttrLast    = "sn"
+	AttrMail    = "mail"
+	AttrDisplay = "displayName"
+)
+
 // profileFields are those of identity.Profile, in the order of JumpCloud's
-// form, with the restrictedFields name that covers each.
+// form, with the restrictedFields name that covers each, and AD's attribute.
 var profileFields = []struct {
-	name, restrict string
-	of             func(*identity.Profile) *string
+	name, restrict, attr string
+	of                   func(*identity.Profile) *string
 }{
-	{"displayname", "displayname", func(p *identity.Profile) *string { return &p.DisplayName }},
-	{"description", "description", func(p *identity.Profile) *string { return &p.Description }},
-	{"jobTitle", "jobTitle", func(p *identity.Profile) *string { return &p.JobTitle }},
-	{"department", "department", func(p *identity.Profile) *string { return &p.Department }},
-	{"company", "company", func(p *identity.Profile) *string { return &p.Company }},
-	{"location", "location", func(p *identity.Profile) *string { return &p.Location }},
-	{"employeeType", "employeeType", func(p *identity.Profile) *string { return &p.EmployeeType }},
-	{"phoneNumbers.work", "phoneNumbers", func(p *identity.Profile) *string { return &p.WorkPhone }},
-	{"phoneNumbers.mobile", "phoneNumbers", func(p *identity.Profile) *string { return &p.MobilePhone }},
-	{"phoneNumbers.home", "phoneNumbers", func(p *identity.Profile) *string { return &p.HomePhone }},
-	{"phoneNumbers.work_fax", "phoneNumbers", func(p *identity.Profile) *string { return &p.WorkFax }},
-	{"addresses.work.streetAddress", "addresses", func(p *identity.Profile) *string { return &p.Address.Street }},
-	{"addresses.work.locality", "addresses", func(p *identity.Profile) *string { return &p.Address.Locality }},
-	{"addresses.work.region", "addresses", func(p *identity.Profile) *string { return &p.Address.Region }},
-	{"addresses.work.postalCode", "addresses", func(p *identity.Profile) *string { return &p.Address.PostalCode }},
-	{"addresses.work.country", "addresses", func(p *identity.Profile) *string { return &p.Address.Country }},
-	{"addresses.work.poBox", "addresses", func(p *identity.Profile) *string { return &p.Address.POBox }},
+	{"displayname", "displayname", "displayName", func(p *identity.Profile) *string { return &p.DisplayName }},
+	{"description", "description", "description", func(p *identity.Profile) *string { return &p.Description }},
+	{"jobTitle", "jobTitle", "title", func(p *identity.Profile) *string { return &p.JobTitle }},
+	{"department", "department", "department", func(p *identity.Profile) *string { return &p.Department }},
+	{"company", "company", "company", func(p *identity.Profile) *string { return &p.Company }},
+	{"location", "location", "physicalDeliveryOfficeName", func(p *identity.Profile) *string { return &p.Location }},
+	{"employeeType", "employeeType", "employeeType", func(p *identity.Profile) *string { return &p.EmployeeType }},
+	{"phoneNumbers.work", "phoneNumbers", "telephoneNumber", func(p *identity.Profile) *string { return &p.WorkPhone }},
+	{"phoneNumbers.mobile", "phoneNumbers", "mobile", func(p *identity.Profile) *string { return &p.MobilePhone }},
+	{"phoneNumbers.home", "phoneNumbers", "homePhone", func(p *identity.Profile) *string { return &p.HomePhone }},
+	{"phoneNumbers.work_fax", "phoneNumbers", "facsimileTelephoneNumber", func(p *identity.Profile) *string { return &p.WorkFax }},
+	{"addresses.work.streetAddress", "addresses", "streetAddress", func(p *identity.Profile) *string { return &p.Address.Street }},
+	{"addresses.work.locality", "addresses", "l", func(p *identity.Profile) *string { return &p.Address.Locality }},
+	{"addresses.work.region", "addresses", "st", func(p *identity.Profile) *string { return &p.Address.Region }},
+	{"addresses.work.postalCode", "addresses", "postalCode", func(p *identity.Profile) *string { return &p.Address.PostalCode }},
+	{"addresses.work.country", "addresses", "co", func(p *identity.Profile) *string { return &p.Address.Country }},
+	{"addresses.work.poBox", "addresses", "postOfficeBox", func(p *identity.Profile) *string { return &p.Address.POBox }},
 }
 
 // Set puts the value of a field into u, under the name that [Action.Fields]

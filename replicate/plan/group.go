@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/dirgate/dirgate/store/identity"
 )
@@ -27,6 +28,10 @@ type GroupCase struct {
 	// Managed are the JumpCloud users that are linked to an AD account. Others
 	// are JumpCloud's own and keep their membership.
 	Managed map[string]bool
+	// Direct are the JumpCloud users whose accounts are members themselves, and
+	// Namesakes those without an account of whose name one is a member. They
+	// count where both sides are edited.
+	Direct, Namesakes map[string]bool
 }
 
 // Group decides about one group (rule I5).
@@ -42,6 +47,8 @@ func Group(c GroupCase) Verdict {
 		return Verdict{Actions: c.end("the AD group was deleted")}
 	case c.Out != "":
 		return Verdict{Actions: c.end(c.Out)}
+	case c.rests():
+		return Verdict{Skip: resting}
 	case c.Link != nil && c.Cloud == nil && c.Use != identity.UseAD:
 		return Verdict{Skip: "the JumpCloud group was deleted there"}
 	case c.Link != nil && c.Cloud == nil:
@@ -53,7 +60,12 @@ func Group(c GroupCase) Verdict {
 	case c.Link == nil:
 		return c.pair()
 	}
-	return Verdict{Actions: c.update()}
+	return c.update()
+}
+
+// rests: somebody unbound the group in JumpCloud; see UserCase.rests.
+func (c *GroupCase) rests() bool {
+	return c.Use == identity.UseTwoWay && c.Link != nil && c.Cloud != nil && !c.Bound && groupReleased(c.Link)
 }
 
 func (c *GroupCase) action(kind Kind, reason string) Action {
@@ -71,7 +83,7 @@ func (c *GroupCase) action(kind Kind, reason string) Action {
 func (c *GroupCase) end(why string) []Action {
 	unlink := c.action(UnlinkGroup, why)
 	switch {
-	case c.Cloud == nil:
+	case c.Cloud == nil, c.rests():
 		return []Action{unlink}
 	case c.Link.Created:
 		return []Action{c.action(DeleteGroup, why), unlink}
@@ -87,7 +99,9 @@ func (c *GroupCase) pair() Verdict {
 		if c.AD.Description != "" {
 			actions[0].Fields = append(actions[0].Fields, Field{FieldGroupNote, "", c.AD.Description})
 		}
-		return Verdict{Actions: append(actions, c.members(nil)...)}
+		v := Verdict{Actions: actions}
+		c.members(nil, &v)
+		return v
 	case c.HolderLinked:
 		return Verdict{Skip: fmt.Sprintf("JumpCloud group %q (%s) is another AD group's: rename one of them", c.Holder.Name, c.Holder.ID)}
 	case c.Holder.Dynamic:
@@ -96,45 +110,98 @@ func (c *GroupCase) pair() Verdict {
 	paired := *c
 	paired.Link = &identity.GroupLink{Domain: c.Domain, GUID: c.AD.GUID, GroupID: c.Holder.ID, Name: c.Holder.Name}
 	paired.Cloud, paired.Holder = c.Holder, nil
-	return Verdict{Actions: append([]Action{paired.action(LinkGroup, "the same name")}, paired.update()...)}
+	v := paired.update()
+	v.Actions = append([]Action{paired.action(LinkGroup, "the same name")}, v.Actions...)
+	return v
 }
 
-func (c *GroupCase) update() (actions []Action) {
-	if c.Cloud.Name != c.AD.Name && c.Holder == nil { // else the name is taken, until the other gives it up
-		a := c.action(UpdateGroup, "renamed in AD")
-		a.Fields = []Field{{FieldGroupName, c.Cloud.Name, c.AD.Name}}
-		actions = append(actions, a)
-	}
+func (c *GroupCase) update() (v Verdict) {
+	c.rename(&v)
 	if !c.Bound {
-		actions = append(actions, c.action(BindGroup, "imported from AD"))
+		v.Actions = append(v.Actions, c.action(BindGroup, "imported from AD"))
 	}
-	if c.Cloud.Dynamic {
-		return actions
+	if !c.Cloud.Dynamic {
+		c.members(c.Cloud.MemberIDs, &v)
 	}
-	return append(actions, c.members(c.Cloud.MemberIDs)...)
+	if c.Use == identity.UseTwoWay {
+		c.agree(&v)
+	}
+	return v
+}
+
+func (c *GroupCase) rename(v *Verdict) {
+	if c.Cloud.Name == c.AD.Name || c.Holder != nil { // the name is taken, until the other gives it up
+		return
+	}
+	if c.Use == identity.UseTwoWay {
+		to, won := compared{"name", c.Link.AgreedName, c.AD.Name, c.Cloud.Name, true, true}.resolve()
+		if to != identity.JumpCloud {
+			return
+		}
+		if won != "" {
+			v.Won = append(v.Won, won)
+		}
+	}
+	a := c.action(UpdateGroup, "renamed in AD")
+	a.Fields = []Field{{FieldGroupName, c.Cloud.Name, c.AD.Name}}
+	v.Actions = append(v.Actions, a)
 }
 
 // members brings the members in line. Who was a member on both sides before is
 // taken out, even when the user is JumpCloud's own by now: AD had put it in.
 // Where AD is the authority every imported user is a member because AD says
-// so; where both sides are, one that was added at JumpCloud stays.
-func (c *GroupCase) members(is []string) (actions []Action) {
+// so; where both sides are, additions and removals of both are merged, and one
+// that was made at JumpCloud is sync's to carry over.
+func (c *GroupCase) members(is []string, v *Verdict) {
 	there, want := set(is), set(c.Want)
-	for _, id := range c.Want {
-		if !there[id] {
-			actions = append(actions, c.member(AddMember, id, "a member in AD"))
-		}
-	}
 	var agreed map[string]bool
 	if c.Link != nil {
 		agreed = set(c.Link.Agreed)
 	}
+	merge := c.Use == identity.UseTwoWay
+	for _, id := range c.Want {
+		switch {
+		case there[id], merge && agreed[id] && c.Direct[id]:
+			continue
+		case merge && agreed[id]:
+			v.Won = append(v.Won, "member "+id+": AD has it through a group within, over its removal in JumpCloud")
+		}
+		v.Actions = append(v.Actions, c.member(AddMember, id, "a member in AD"))
+	}
 	for _, id := range is {
-		if ours := agreed[id] || c.Managed[id] && c.Use == identity.UseAD; ours && !want[id] {
-			actions = append(actions, c.member(RemoveMember, id, "not a member in AD"))
+		if ours := agreed[id] && !c.Namesakes[id] || c.Managed[id] && c.Use == identity.UseAD; ours && !want[id] {
+			v.Actions = append(v.Actions, c.member(RemoveMember, id, "not a member in AD"))
 		}
 	}
-	return actions
+}
+
+// agree tells what both sides have and the link does not say.
+func (c *GroupCase) agree(v *Verdict) {
+	a := Agreement{Bound: c.Bound, Name: c.Link.AgreedName, Members: agreedMembers(set(c.Want), c.Cloud.MemberIDs, c.Link.Agreed), HasMembers: true}
+	if c.AD.Name == c.Cloud.Name {
+		a.Name = c.AD.Name
+	}
+	if a.Bound && !c.Link.WasBound || a.Name != c.Link.AgreedName || !slices.Equal(a.Members, c.Link.Agreed) {
+		v.Agreed = &a
+	}
+}
+
+// agreedMembers are those of both sides, and those that were and are still
+// members on one: whose removal is to be carried over.
+func agreedMembers(inAD map[string]bool, inCloud, before []string) (agreed []string) {
+	base, cloud := set(before), set(inCloud)
+	for _, id := range inCloud {
+		if inAD[id] || base[id] {
+			agreed = append(agreed, id)
+		}
+	}
+	for _, id := range before {
+		if inAD[id] && !cloud[id] {
+			agreed = append(agreed, id)
+		}
+	}
+	slices.Sort(agreed)
+	return agreed
 }
 
 func (c *GroupCase) member(kind Kind, userID, reason string) Action {

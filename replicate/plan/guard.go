@@ -14,10 +14,13 @@ const (
 	Suspensions Class = "suspensions" // users suspended, passwords expired
 	GroupEnds   Class = "groups"      // groups deleted or unbound
 	Memberships Class = "memberships" // members taken out of groups
+
+	ADDisables    Class = "ad_disables"    // accounts disabled in AD
+	ADMemberships Class = "ad_memberships" // members taken out of groups in AD
 )
 
 // Classes are all of them, the gravest first.
-var Classes = [...]Class{Removals, Suspensions, GroupEnds, Memberships}
+var Classes = [...]Class{Removals, Suspensions, ADDisables, GroupEnds, Memberships, ADMemberships}
 
 // ClassOf gives the class of an action; empty: guards let it pass.
 func ClassOf(k Kind) Class {
@@ -30,6 +33,10 @@ func ClassOf(k Kind) Class {
 		return GroupEnds
 	case RemoveMember:
 		return Memberships
+	case ADDisable:
+		return ADDisables
+	case ADRemoveMember:
+		return ADMemberships
 	}
 	return ""
 }
@@ -58,13 +65,15 @@ func (l Limit) Holds(n, total int) string {
 	return ""
 }
 
-// Limits are the thresholds of a domain.
+// Limits are the thresholds of a domain; a class that is missing has the
+// default.
 type Limits map[Class]Limit
 
 // DefaultLimits suit a company of some hundreds; a larger one loses no more
 // people by an accident than its administrators can put right in an hour.
 func DefaultLimits() Limits {
-	return Limits{Removals: {20, 10}, Suspensions: {20, 10}, GroupEnds: {5, 20}, Memberships: {100, 20}}
+	return Limits{Removals: {20, 10}, Suspensions: {20, 10}, GroupEnds: {5, 20}, Memberships: {100, 20},
+		ADDisables: {20, 10}, ADMemberships: {100, 20}}
 }
 
 // Population is of how many the shares are: what is linked now.
@@ -76,7 +85,7 @@ func (p Population) of(c Class) int {
 	switch c {
 	case GroupEnds:
 		return p.Groups
-	case Memberships:
+	case Memberships, ADMemberships:
 		return p.Memberships
 	}
 	return p.Users
@@ -93,7 +102,7 @@ func (l Limits) Check(actions []Action, all Population) map[Class]string {
 		if c == "" {
 			continue
 		}
-		if c != Memberships {
+		if c != Memberships && c != ADMemberships {
 			if seen[c] == nil {
 				seen[c] = make(map[identity.GUID]bool)
 			}
@@ -106,7 +115,11 @@ func (l Limits) Check(actions []Action, all Population) map[Class]string {
 	}
 	held := make(map[Class]string)
 	for c, n := range counts {
-		if why := l[c].Holds(n, all.of(c)); why != "" {
+		limit, ok := l[c]
+		if !ok {
+			limit = DefaultLimits()[c]
+		}
+		if why := limit.Holds(n, all.of(c)); why != "" {
 			held[c] = why
 		}
 	}

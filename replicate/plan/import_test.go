@@ -101,11 +101,19 @@ func TestUser(t *testing.T) {
 		{"I3 two swap their names", linkedCase(func(c *UserCase) {
 			c.AD.Username, c.Holders = "bob", []Holder{{User: identity.User{ID: "j2", Username: "bob", Mail: "bob@corp.example"}, Link: boss, Username: "alice", Mail: "bob@corp.example"}}
 		}), "update-user username=bob.00000002; update-user username=bob; "},
-		{"I4 emptied", linkedCase(func(c *UserCase) { c.Cloud.Profile.Department = "Sales" }), "update-user department=; "},
+		{"I4 emptied", linkedCase(func(c *UserCase) {
+			c.Cloud.Profile.Department, c.Link.Agreed = "Sales", map[string]string{"department": "Sales"}
+		}), "update-user department=; "},
+		{"I4 what JumpCloud has and AD never had goes where AD is the authority", linkedCase(func(c *UserCase) {
+			c.Use, c.Cloud.Profile.Department, c.Cloud.Restricted = identity.UseAD, "Sales", restricted(false)
+		}), "update-user department=; "},
+		{"S5 and stays where both are", linkedCase(func(c *UserCase) { c.Cloud.Profile.Department = "Sales" }), "edited in JumpCloud, not exported to AD, and left so: department"},
 		{"I4 the password's expiry", linkedCase(func(c *UserCase) { c.AD.PasswordExpires = may }), "update-user external_password_expiration_date=2026-05-01T08:00:00Z; "},
 		{"I4 the manager", linkedCase(func(c *UserCase) { c.AD.Manager.GUID, c.ManagerID = boss.GUID, "j2" }), "update-user manager=j2; "},
 		{"I4 a manager who is no user keeps what is there", linkedCase(func(c *UserCase) { c.AD.Manager.GUID, c.Cloud.Manager.ID = boss.GUID, "j7" }), ""},
-		{"I4 no manager any more", linkedCase(func(c *UserCase) { c.Cloud.Manager.ID = "j7" }), "update-user manager=; "},
+		{"I4 no manager any more", linkedCase(func(c *UserCase) {
+			c.Cloud.Manager.ID, c.Link.Agreed = "j7", map[string]string{"manager": "j7"}
+		}), "update-user manager=; "},
 		{"I7 the binding is missing", linkedCase(func(c *UserCase) { c.Bound = false }), "bind-user; "},
 		{"I5 sudo of JumpCloud's own giving stays", linkedCase(func(c *UserCase) { c.Cloud.Sudo = true }), ""},
 		{"I5 sudo that the import gave goes", linkedCase(func(c *UserCase) { c.Cloud.Sudo, c.Link.SudoGiven = true, true }), "update-user sudo=false; "},

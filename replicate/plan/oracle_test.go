@@ -33,7 +33,7 @@ func newCompany(t *testing.T, seed uint64, s Settings) *company {
 	c.World = World{Settings: s, Now: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC), Complete: true,
 		Tree:  Tree{Users: make(map[identity.GUID]*identity.User), Groups: make(map[identity.GUID]identity.Group), ScopeGroup: root},
 		Links: make(map[identity.GUID]identity.Link), GroupLinks: make(map[identity.GUID]identity.GroupLink),
-		Cloud: Cloud{make(map[string]*identity.User), make(map[string]identity.Group), make(map[string]bool), make(map[string]bool)}}
+		Cloud: Cloud{make(map[string]*identity.User), make(map[string]identity.Group), make(map[string]bool), make(map[string]bool), true}}
 	// A cycle: each of the two inner groups holds the other.
 	c.Groups[root] = identity.Group{GUID: root, Name: "JumpCloud", Security: true, InRoot: true, Members: []identity.GUID{inner}}
 	c.Groups[inner] = identity.Group{GUID: inner, Name: "Inner", Security: true, InRoot: true, Members: []identity.GUID{deep}}

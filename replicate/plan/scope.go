@@ -26,7 +26,26 @@ type Scope struct {
 	users  map[identity.GUID]bool // members of the scope group, however deep
 	groups map[identity.GUID]bool // the scope group and those within it
 	admins map[identity.GUID]bool
-	all    bool // no scope group
+	paired map[identity.GUID]bool // accounts and groups that sync paired
+	all    bool                   // no scope group
+}
+
+// Scope is that of a world: what sync paired is within it too, as long as it
+// is below the root container.
+func (w *World) Scope() *Scope {
+	s := NewScope(w.Tree)
+	s.paired = make(map[identity.GUID]bool)
+	for guid, link := range w.Links {
+		if link.BySync {
+			s.paired[guid] = true
+		}
+	}
+	for guid, link := range w.GroupLinks {
+		if link.BySync {
+			s.paired[guid] = true
+		}
+	}
+	return s
 }
 
 // NewScope follows the memberships of a tree; cycles among groups do no harm.
@@ -66,22 +85,26 @@ func (t *Tree) below(top identity.GUID) (users, groups map[identity.GUID]bool) {
 }
 
 // User says why an account is not in scope; empty: it is.
-func (s *Scope) User(u *identity.User) (out string) {
+func (s *Scope) User(u *identity.User) (out string) { return s.user(u, s.paired[u.GUID]) }
+
+func (s *Scope) user(u *identity.User, paired bool) (out string) {
 	switch {
 	case !u.InRoot:
 		return "outside the domain's root container"
-	case !s.all && !s.users[u.GUID]:
+	case !s.all && !s.users[u.GUID] && !paired:
 		return "not a member of the scope group"
 	}
 	return ""
 }
 
 // Group says why a group is not mirrored; empty: it is.
-func (s *Scope) Group(g *identity.Group) (out string) {
+func (s *Scope) Group(g *identity.Group) (out string) { return s.group(g, s.paired[g.GUID]) }
+
+func (s *Scope) group(g *identity.Group, paired bool) (out string) {
 	switch {
-	case s.all:
+	case s.all && !paired:
 		return "the domain has no scope group"
-	case !s.groups[g.GUID]:
+	case !s.groups[g.GUID] && !paired:
 		return "not the scope group, nor within it"
 	case g.GUID == s.tree.AdminsGroup:
 		return "JumpCloud Admins is a right, and no group"

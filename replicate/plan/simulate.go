@@ -61,6 +61,16 @@ func (p *planner) carryOut(a Action) {
 	}
 }
 
+// mark keeps in the link what an action has it remember.
+func (p *planner) mark(a Action) {
+	if link, ok := p.Links[a.GUID]; ok {
+		p.Links[a.GUID] = Applied(link, a)
+	}
+	if link, ok := p.GroupLinks[a.GUID]; ok && a.Kind != AddMember && a.Kind != RemoveMember {
+		p.GroupLinks[a.GUID] = AppliedGroup(link, a)
+	}
+}
+
 func (p *planner) link(guid identity.GUID, id string) {
 	p.Links[guid] = identity.Link{Domain: p.Domain, GUID: guid, JumpCloudID: id, Username: p.Cloud.Users[id].Username} // it exists: it was found, or made
 	p.linkOf[id] = guid
@@ -83,10 +93,6 @@ func (p *planner) suspend(a Action) {
 	u := *p.Cloud.Users[a.UserID]
 	u.Disabled = a.Kind == Suspend
 	p.Cloud.Users[a.UserID] = &u
-	if link, ok := p.Links[a.GUID]; ok {
-		link.SuspendedByUs = u.Disabled
-		p.Links[a.GUID] = link
-	}
 }
 
 func (p *planner) forgetMember(userID string) {
@@ -166,4 +172,9 @@ func (p *planner) carryOutMembers(actions []Action) {
 	slices.Sort(in)
 	g.MemberIDs = in
 	p.Cloud.Groups[id] = g
+	guid := p.groupOf[id]
+	if link, ok := p.GroupLinks[guid]; ok {
+		link.Agreed = in // or more: who is a member on both sides, and who is JumpCloud's own
+		p.GroupLinks[guid] = link
+	}
 }

@@ -25,7 +25,8 @@ type Settings struct {
 // UserCase is what is known about one AD account and its JumpCloud user.
 type UserCase struct {
 	Settings
-	Now time.Time
+	Rules *Rules
+	Now   time.Time
 	// AD is the account; nil: it was deleted.
 	AD *identity.User
 	// Out says why the account is not in scope; empty: it is. Without AD it
@@ -66,6 +67,12 @@ type Verdict struct {
 	Skip    string
 	// Note says what of an account in scope cannot be carried over.
 	Note string
+	// Won says, for each field that was edited on both sides, whose value
+	// prevails over which (rule S5).
+	Won []string
+	// Agreed is to be put into the link with [Agree] or [AgreeGroup]; nil:
+	// nothing.
+	Agreed *Agreement
 }
 
 // User decides about one account (rules I1, I3, I4, I6 and I7).
@@ -200,8 +207,17 @@ func (c *UserCase) cloudGone() Verdict {
 	return v
 }
 
+// rests: somebody unbound the user in JumpCloud, where that is an edit like any
+// other, so neither side is written.
+func (c *UserCase) rests() bool {
+	return c.Use == identity.UseTwoWay && !c.Bound && released(c.Link)
+}
+
 // dissociate ends the pair of an account that is gone or out of scope.
 func (c *UserCase) dissociate(why string) Verdict {
+	if c.rests() {
+		return Verdict{Actions: []Action{c.action(Unlink, why)}}
+	}
 	return Verdict{Actions: c.end(c.Actions.Dissociation, why)}
 }
 
@@ -267,13 +283,20 @@ func (c *UserCase) takeOver(want identity.User, user *identity.User) Verdict {
 
 // update makes a linked user what the account asks for.
 func (c *UserCase) update(want identity.User) (v Verdict) {
+	if c.rests() {
+		return Verdict{Skip: resting}
+	}
 	if how, why := c.ended(); how != "" {
 		return Verdict{Actions: c.end(how, why)}
 	}
 	if want.Manager.ID == "" && !c.AD.Manager.GUID.IsZero() {
 		want.Manager.ID = c.Cloud.Manager.ID // the manager is not imported: not a reason to have none
 	}
+	kept := c.merge(&want, &v)
 	v.Actions, v.Note = c.makeRoom(&want)
+	if v.Note == "" {
+		v.Note = kept
+	}
 	if fields := diff(c.Cloud, &want, c.Mapping.BasicOnly); len(fields) > 0 {
 		a := c.action(UpdateUser, "changed in AD")
 		a.Fields = fields
@@ -290,7 +313,7 @@ func (c *UserCase) update(want identity.User) (v Verdict) {
 	if !c.Bound {
 		v.Actions = append(v.Actions, c.action(BindUser, "imported from AD"))
 	}
-	v.Actions = append(v.Actions, c.states()...)
+	v.Actions = append(v.Actions, c.states(&v)...)
 	if v.Note == "" && c.Cloud.Disabled && !c.AD.Disabled && !c.Link.SuspendedByUs {
 		v.Note = "suspended at JumpCloud, not for AD: activate the user there if it shall be"
 	}
@@ -299,6 +322,9 @@ func (c *UserCase) update(want identity.User) (v Verdict) {
 
 // ended: the account is disabled, and that ends the pair.
 func (c *UserCase) ended() (how identity.UserAction, why string) {
+	if c.Link.DisabledByUs {
+		return "", "" // for JumpCloud, not for AD
+	}
 	if c.AD.Disabled && (c.Actions.Disable == identity.ActionRemove || c.Actions.Disable == identity.ActionUnbind) {
 		return c.Actions.Disable, fmt.Sprintf("disabled in AD, and user_disable_action is %s", c.Actions.Disable)
 	}
@@ -311,9 +337,11 @@ func (c *UserCase) expired() bool {
 
 // states brings suspension and expiry in line (rule I6). A suspension that
 // somebody made at JumpCloud is left to them.
-func (c *UserCase) states() []Action {
+func (c *UserCase) states(v *Verdict) []Action {
 	var why string
 	switch {
+	case c.AD.Disabled && c.Link.DisabledByUs && c.Use.Syncs(): // sync enables it, when the user is activated
+		return nil
 	case c.AD.Disabled && c.Actions.Disable == identity.ActionSuspend:
 		why = "disabled in AD"
 	case c.expired() && c.Actions.Expire == identity.ActionSuspend:
@@ -321,6 +349,9 @@ func (c *UserCase) states() []Action {
 	}
 	switch {
 	case why != "" && !c.Cloud.Disabled:
+		if c.Link.SuspendedByUs && c.Use == identity.UseTwoWay {
+			v.Won = append(v.Won, "disabled: AD's disabling over JumpCloud's activation: to lift it, enable the account in AD")
+		}
 		return []Action{c.action(Suspend, why)}
 	case why == "" && c.Cloud.Disabled && c.Link.SuspendedByUs:
 		return []Action{c.action(Activate, "enabled in AD")}
@@ -374,7 +405,7 @@ func (h *Holder) displace(name, mail bool, want identity.User) (moved Action, ke
 	}
 	moved = Action{Kind: UpdateUser, GUID: h.Link.GUID, Name: h.User.Username, UserID: h.User.ID,
 		Reason: fmt.Sprintf("its AD account gave up a name that %q needs", want.Username)}
-	mark := h.Link.GUID.String()[:8]
+	mark := roomMark(h.Link.GUID)
 	if name {
 		moved.Fields = append(moved.Fields, Field{FieldUsername, h.User.Username, h.User.Username + "." + mark})
 	}

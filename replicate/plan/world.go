@@ -24,27 +24,39 @@ type World struct {
 	GroupLinks map[identity.GUID]identity.GroupLink
 	// Cloud is JumpCloud's side.
 	Cloud Cloud
+	// Rules are the translation rules of the domain's AD object.
+	Rules []identity.TranslationRule
 }
 
 // Cloud is JumpCloud's users and groups, by their ids, and which of them are
-// bound to the domain's AD object.
+// bound to the domain's AD object, directly.
 type Cloud struct {
 	Users       map[string]*identity.User
-	Groups      map[string]identity.Group
+	Groups      map[string]identity.Group // with the members of those that are linked or bound
 	BoundUsers  map[string]bool
 	BoundGroups map[string]bool
+	// Complete: all four are from complete reads. [Sync] needs it, because what
+	// is not there was deleted.
+	Complete bool
 }
 
-// Result is the verdict about one account or group.
+// Result is the verdict about one account or group. Of direction import GUID
+// is the key: an AD account or group. Of direction sync CloudID is: a JumpCloud
+// user or group; GUID is zero until it has an AD object.
 type Result struct {
-	GUID identity.GUID
-	Name string
+	Direction identity.Direction
+	GUID      identity.GUID
+	CloudID   string
+	Name      string
 	Verdict
 }
 
 // Plan is what would be done, in the order it would be done in.
 type Plan struct {
-	Results []Result // those with an action, a reason to skip, or a note
+	// Results are those with an action, a reason to skip, a note, or something
+	// to remember.
+	Results []Result
+	Notes   []string // about the domain as a whole
 }
 
 // Actions are those of all results.
@@ -57,16 +69,22 @@ func (p *Plan) Actions() []Action {
 }
 
 // ErrIncomplete: the plan could take people for deleted that were not read.
-var ErrIncomplete = errors.New("active directory was not read completely: nothing can be planned")
+var ErrIncomplete = errors.New("not everything was read: nothing can be planned")
 
 // Import plans everything that makes JumpCloud what AD asks for: first what
 // ends, which frees names; then users by name, then managers, which may be
 // users made just now; then groups. w stays as it is.
 func Import(w World) (Plan, error) {
-	if !w.Complete {
-		return Plan{}, fmt.Errorf("plan import of %s: %w", w.Domain, ErrIncomplete)
+	if err := w.complete(identity.Import); err != nil {
+		return Plan{}, err
 	}
 	p := newPlanner(w)
+	p.importAll()
+	return p.plan, nil
+}
+
+func (p *planner) importAll() {
+	p.direction = identity.Import
 	var ending, others []identity.GUID
 	for guid := range p.Links {
 		if u, ok := p.Users[guid]; !ok || p.scope.User(u) != "" {
@@ -82,27 +100,29 @@ func Import(w World) (Plan, error) {
 	p.users(others)
 	p.managers(others)
 	p.groups()
-	return p.plan, nil
 }
 
 // planner carries out in mind what it plans, so that later steps see it.
 type planner struct {
 	World
 	scope          *Scope
+	rules          *Rules
+	direction      identity.Direction
 	wanted         map[string][]identity.GUID // accounts in scope by folded username, and by mail
 	byName, byMail map[string][]string        // JumpCloud ids
 	byGroup        map[string]string          // JumpCloud group id by name
 	groupOf        map[string]identity.GUID   // AD group by JumpCloud group id
 	linkOf         map[string]identity.GUID   // AD account by JumpCloud id
+	viaGroup       map[string]bool            // users who are bound by a group
 	plan           Plan
 }
 
 func newPlanner(w World) *planner {
-	p := &planner{World: w, scope: NewScope(w.Tree), wanted: make(map[string][]identity.GUID),
+	p := &planner{World: w, scope: w.Scope(), rules: NewRules(w.Rules), wanted: make(map[string][]identity.GUID),
 		byName: make(map[string][]string), byMail: make(map[string][]string), byGroup: make(map[string]string),
 		groupOf: make(map[string]identity.GUID), linkOf: make(map[string]identity.GUID)}
 	p.Links, p.GroupLinks = maps.Clone(w.Links), maps.Clone(w.GroupLinks)
-	p.Cloud = Cloud{maps.Clone(w.Cloud.Users), maps.Clone(w.Cloud.Groups), maps.Clone(w.Cloud.BoundUsers), maps.Clone(w.Cloud.BoundGroups)}
+	p.Cloud = Cloud{maps.Clone(w.Cloud.Users), maps.Clone(w.Cloud.Groups), maps.Clone(w.Cloud.BoundUsers), maps.Clone(w.Cloud.BoundGroups), w.Cloud.Complete}
 	p.makeMaps()
 	for guid, u := range p.Users {
 		if name, mail, ok := p.asks(u); ok {
@@ -121,6 +141,9 @@ func newPlanner(w World) *planner {
 	}
 	for guid, l := range p.GroupLinks {
 		p.groupOf[l.GroupID] = guid
+	}
+	if p.Use == identity.UseTwoWay {
+		p.viaGroup = p.byGroups()
 	}
 	return p
 }
@@ -200,22 +223,28 @@ func (p *planner) user(guid identity.GUID) {
 }
 
 func (p *planner) record(guid identity.GUID, name string, v Verdict) {
-	for _, a := range v.Actions {
-		p.carryOut(a)
+	for i := range v.Actions {
+		v.Actions[i].Direction = p.direction
+		p.carryOut(v.Actions[i])
+		p.mark(v.Actions[i])
 	}
 	p.carryOutMembers(v.Actions)
-	if len(v.Actions) > 0 || v.Skip != "" || v.Note != "" {
-		p.plan.Results = append(p.plan.Results, Result{guid, name, v})
+	p.keep(Result{Direction: p.direction, GUID: guid, Name: name, Verdict: v})
+}
+
+func (p *planner) keep(r Result) {
+	if len(r.Actions) > 0 || r.Skip != "" || r.Note != "" || r.Agreed != nil || len(r.Won) > 0 {
+		p.plan.Results = append(p.plan.Results, r)
 	}
 }
 
 // userCase gathers what [User] needs.
 func (p *planner) userCase(guid identity.GUID) UserCase {
-	c := UserCase{Settings: p.Settings, Now: p.Now}
+	c := UserCase{Settings: p.Settings, Rules: p.rules, Now: p.Now}
 	if link, ok := p.Links[guid]; ok {
 		c.Link = &link
 		if cloud, ok := p.Cloud.Users[link.JumpCloudID]; ok {
-			c.Cloud, c.Bound = cloud, p.Cloud.BoundUsers[link.JumpCloudID]
+			c.Cloud, c.Bound = cloud, p.Cloud.BoundUsers[link.JumpCloudID] || released(&link) && p.viaGroup[link.JumpCloudID]
 		}
 	}
 	u, ok := p.Users[guid]
@@ -347,5 +376,33 @@ func (p *planner) groupCase(guid identity.GUID, managed map[string]bool) GroupCa
 		}
 	}
 	slices.Sort(c.Want)
+	if c.Use == identity.UseTwoWay && c.Link != nil {
+		c.Direct, _ = p.members(guid)
+		c.Namesakes = p.namesakes(guid, c.Link.Agreed)
+	}
 	return c
+}
+
+// namesakes are those of some JumpCloud users without an AD account of whose
+// name there is a member in a group: the two were a pair that was let go.
+func (p *planner) namesakes(group identity.GUID, ids []string) map[string]bool {
+	var lone []string
+	for _, id := range ids {
+		if _, linked := p.linkOf[id]; !linked && p.Cloud.Users[id] != nil {
+			lone = append(lone, id)
+		}
+	}
+	if len(lone) == 0 {
+		return nil
+	}
+	names := make(map[string]bool)
+	users, _ := p.below(group)
+	for guid := range users {
+		names[fold(Username(p.Mapping, p.Users[guid]))] = true
+	}
+	same := make(map[string]bool)
+	for _, id := range lone {
+		same[id] = names[fold(p.Cloud.Users[id].Username)]
+	}
+	return same
 }

@@ -1,0 +1,204 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/dirgate/dirgate/store/identity"
+)
+
+// SyncGroupCase is what is known about one JumpCloud group and its AD group.
+type SyncGroupCase struct {
+	Settings
+	ID    string          // JumpCloud's
+	Cloud *identity.Group // nil: it was deleted
+	Bound bool
+	Link  *identity.GroupLink
+	AD    *identity.Group // the group that Link names; nil: it is gone
+	// Imported: the import would pair AD by itself, since it is in its scope.
+	Imported bool
+	// Same is the AD group with Cloud's name, other than AD; SameLinked says
+	// that it is another JumpCloud group's.
+	Same       *identity.Group
+	SameLinked bool
+	// Taken says what else of AD has the name; empty: nothing.
+	Taken string
+	// Accounts are the AD accounts of JumpCloud users.
+	Accounts map[string]identity.GUID
+	// Direct are the JumpCloud users whose accounts are members of the AD group,
+	// and Nested those whose accounts are members of a group within.
+	Direct, Nested map[string]bool
+}
+
+// SyncGroup decides about one group (rules S3 and S5). AD groups are never
+// deleted, and their members who have no JumpCloud user stay.
+func SyncGroup(c SyncGroupCase) Verdict {
+	switch {
+	case !c.Use.Syncs() || c.Link == nil && (c.Cloud == nil || !c.Bound):
+		return Verdict{}
+	case c.Link == nil:
+		return c.pair()
+	case c.AD == nil:
+		return c.groupGone()
+	case c.Cloud == nil && c.Use.Imports() && c.Imported:
+		return Verdict{Skip: "the JumpCloud group was deleted there; the AD group stays as it is"}
+	case c.Cloud == nil:
+		return Verdict{Actions: []Action{c.action(UnlinkGroup, "the JumpCloud group was deleted: the AD group stays as it is")}}
+	case !c.Bound:
+		return c.unbound()
+	case !c.AD.InRoot:
+		return Verdict{Skip: "the AD group is outside the domain's root container: not written"}
+	}
+	return c.update()
+}
+
+func (c *SyncGroupCase) action(kind Kind, reason string) Action {
+	a := Action{Kind: kind, GroupID: c.ID, Reason: reason}
+	if c.Link != nil {
+		a.GUID, a.Name = c.Link.GUID, c.Link.Name
+	}
+	if c.Cloud != nil {
+		a.Name = c.Cloud.Name
+	}
+	if c.AD != nil {
+		a.GUID, a.Name = c.AD.GUID, c.AD.Name
+	}
+	return a
+}
+
+// groupGone: in two-way use a deletion in AD is the import's to carry over.
+func (c *SyncGroupCase) groupGone() Verdict {
+	if c.Use.Imports() {
+		return Verdict{}
+	}
+	v := Verdict{Actions: []Action{c.action(UnlinkGroup, "the AD group was deleted")}}
+	if c.Cloud != nil && c.Bound {
+		again := *c
+		again.Link = nil
+		next := SyncGroup(again)
+		next.Actions = append(v.Actions, next.Actions...)
+		return next
+	}
+	return v
+}
+
+func (c *SyncGroupCase) unbound() Verdict {
+	switch {
+	case !c.Use.Imports() || !c.Imported:
+		return Verdict{Actions: []Action{c.action(UnlinkGroup, "unbound from AD in JumpCloud: the AD group stays as it is")}}
+	case groupReleased(c.Link):
+		return Verdict{Skip: resting}
+	}
+	return Verdict{}
+}
+
+func groupReleased(link *identity.GroupLink) bool { return link.WasBound || link.BySync }
+
+func (c *SyncGroupCase) pair() Verdict {
+	switch bad := badSAM(c.Cloud.Name, maxCN); {
+	case bad != "":
+		return Verdict{Skip: fmt.Sprintf("%q cannot be a group's name in AD: %s", c.Cloud.Name, bad)}
+	case c.Same == nil && c.Taken != "":
+		return Verdict{Skip: c.Taken}
+	case c.Same == nil:
+		a := c.action(ADCreateGroup, "bound to AD, and no AD group has the name")
+		a.Fields = []Field{{AttrSAM, "", c.Cloud.Name}, {AttrCN, "", c.Cloud.Name}}
+		v := Verdict{Actions: []Action{a}}
+		c.members(&v)
+		return v
+	case c.SameLinked:
+		return Verdict{Skip: fmt.Sprintf("AD group %q (%s) is another JumpCloud group's: rename one of them", c.Same.Name, c.Same.DN)}
+	case !c.Same.Security:
+		return Verdict{Skip: fmt.Sprintf("AD group %q (%s) is a distribution group: rename one of the two", c.Same.Name, c.Same.DN)}
+	case !c.Same.InRoot:
+		return Verdict{Skip: fmt.Sprintf("AD group %q (%s) is outside the domain's root container: move it there, or rename one of the two", c.Same.Name, c.Same.DN)}
+	}
+	paired := *c
+	paired.AD, paired.Same = c.Same, nil
+	paired.Link = &identity.GroupLink{Domain: c.Domain, GUID: c.Same.GUID, GroupID: c.ID, Name: c.Cloud.Name, BySync: true}
+	v := paired.update()
+	v.Actions = append([]Action{paired.action(LinkGroup, "the same name")}, v.Actions...)
+	return v
+}
+
+func (c *SyncGroupCase) update() (v Verdict) {
+	agreedName := c.rename(&v)
+	members := agreedMembers(c.inAD(), c.Cloud.MemberIDs, c.Link.Agreed)
+	c.members(&v)
+	a := Agreement{Bound: true, Name: agreedName, Members: members, HasMembers: true}
+	if !c.Link.WasBound || a.Name != c.Link.AgreedName || !slices.Equal(a.Members, c.Link.Agreed) {
+		v.Agreed = &a
+	}
+	return v
+}
+
+// rename brings the name in line, and gives the one both sides agree on.
+func (c *SyncGroupCase) rename(v *Verdict) (agreed string) {
+	to := identity.AD
+	if c.Use.Imports() {
+		var won string
+		to, won = compared{"name", c.Link.AgreedName, c.AD.Name, c.Cloud.Name, true, true}.resolve()
+		if won != "" && to == identity.AD {
+			v.Won = append(v.Won, won)
+		}
+	}
+	switch bad := badSAM(c.Cloud.Name, maxCN); {
+	case c.AD.Name == c.Cloud.Name:
+		return c.AD.Name
+	case to != identity.AD:
+	case bad != "":
+		v.Note = fmt.Sprintf("%q cannot be a group's name in AD: %s", c.Cloud.Name, bad)
+	case c.Same != nil:
+		v.Note = fmt.Sprintf("AD group %q (%s) has that name: rename one of them", c.Same.Name, c.Same.DN)
+	case c.Taken != "":
+		v.Note = c.Taken
+	default:
+		a := c.action(ADRenameGroup, "renamed in JumpCloud")
+		a.Fields = []Field{{AttrSAM, c.AD.Name, c.Cloud.Name}, {AttrCN, "", c.Cloud.Name}}
+		v.Actions = append(v.Actions, a)
+	}
+	return c.Link.AgreedName
+}
+
+// members brings the direct members of the AD group in line. Only users with an
+// account can be members; who is one through a group within stays.
+func (c *SyncGroupCase) members(v *Verdict) {
+	there, base := set(c.Cloud.MemberIDs), make(map[string]bool)
+	if c.Link != nil {
+		base = set(c.Link.Agreed)
+	}
+	merge := c.Use.Imports() && !c.Cloud.Dynamic // else JumpCloud alone says who is a member
+	for _, id := range c.Cloud.MemberIDs {
+		_, hasAccount := c.Accounts[id]
+		if hasAccount && !c.Direct[id] && !c.Nested[id] && !(merge && base[id]) {
+			v.Actions = append(v.Actions, c.member(ADAddMember, id, "a member in JumpCloud"))
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.Direct)) {
+		if !there[id] && (!merge || base[id]) {
+			v.Actions = append(v.Actions, c.member(ADRemoveMember, id, "not a member in JumpCloud"))
+		}
+	}
+	for id := range c.Nested {
+		if !there[id] && !merge && v.Note == "" {
+			v.Note = "some are members of the AD group through a group within it: take them out there"
+		}
+	}
+}
+
+// inAD are the users whose accounts are members, however deep.
+func (c *SyncGroupCase) inAD() map[string]bool {
+	if len(c.Nested) == 0 {
+		return c.Direct
+	}
+	all := maps.Clone(c.Direct)
+	maps.Copy(all, c.Nested)
+	return all
+}
+
+func (c *SyncGroupCase) member(kind Kind, userID, reason string) Action {
+	a := c.action(kind, reason)
+	a.UserID, a.Member = userID, c.Accounts[userID]
+	return a
+}
