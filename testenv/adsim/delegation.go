@@ -124,8 +124,8 @@ func (d *Directory) ownerOf(actor *entry) guid {
 }
 
 // securityDescriptor has the owner, and of the access list those entries that
-// are about resetting the password: the others nobody here can read otherwise
-// than by what they effect.
+// are about resetting the password and writing the name: the others are to be
+// read from what they effect.
 func (d *Directory) securityDescriptor(e *entry) string {
 	owner := d.byGUID(e.owner)
 	if owner == nil {
@@ -140,19 +140,28 @@ func (d *Directory) securityDescriptor(e *entry) string {
 	var aces []byte
 	count := 0
 	for _, account := range d.ordered {
-		if !account.is("user") || account.deleted || !d.delegated(account, e, "CA", resetRight) {
+		if !account.is("user") || account.deleted {
 			continue
 		}
-		sid, count = account.first("objectSid"), count+1
-		aces = append(aces, 5, 0) // ACCESS_ALLOWED_OBJECT_ACE (MS-DTYP 2.4.4.3)
-		aces = binary.LittleEndian.AppendUint16(aces, uint16(12+16+len(sid)))
-		aces = binary.LittleEndian.AppendUint32(aces, 0x100) // ADS_RIGHT_DS_CONTROL_ACCESS
-		aces = binary.LittleEndian.AppendUint32(aces, 1)     // an object type follows
-		right, _ := parseGUID("00299570-246d-11d0-a768-00aa006e0529")
-		aces = append(append(aces, right[:]...), sid...)
+		if d.delegated(account, e, "CA", resetRight) {
+			aces, count = append(aces, objectACE(0x100, "00299570-246d-11d0-a768-00aa006e0529", account)...), count+1
+		}
+		if d.delegated(account, e, "WP", "name") {
+			aces, count = append(aces, objectACE(0x20, "bf967a0e-0de6-11d0-a285-00aa003049e2", account)...), count+1
+		}
 	}
 	b = append(b, 4, 0)
 	b = binary.LittleEndian.AppendUint16(b, uint16(8+len(aces)))
 	b = binary.LittleEndian.AppendUint16(b, uint16(count))
 	return string(append(append(b, 0, 0), aces...))
+}
+
+// objectACE is an ACCESS_ALLOWED_OBJECT_ACE (MS-DTYP 2.4.4.3).
+func objectACE(mask uint32, object string, account *entry) []byte {
+	sid := account.first("objectSid")
+	b := binary.LittleEndian.AppendUint16([]byte{5, 0}, uint16(12+16+len(sid)))
+	b = binary.LittleEndian.AppendUint32(b, mask)
+	b = binary.LittleEndian.AppendUint32(b, 1) // an object type follows
+	id, _ := parseGUID(object)
+	return append(append(b, id[:]...), sid...)
 }
