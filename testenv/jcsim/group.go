@@ -75,6 +75,7 @@ func (s *Server) AddGroup(g Group) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("add group %q: %w", g.Name, err)
 	}
+	s.groupEvent(by{}, "group_create", made)
 	return made.text("id"), nil
 }
 
@@ -109,10 +110,8 @@ func (s *Server) SetMember(groupID, userID string, member bool) error {
 	if g == nil || s.find(userID) == nil {
 		return fmt.Errorf("set member %s of group %s: no such group or user", userID, groupID)
 	}
-	if member {
-		g.members.add(userID)
-	} else {
-		g.members.remove(userID)
+	if member && g.members.add(userID) || !member && g.members.remove(userID) {
+		s.edgeEvent(by{}, member, nodeGroup, groupID, nodeUser, userID)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func (s *Server) record(r *http.Request, code int) {
 	if r.Pattern != "/" {
 		s.counts[op]++
 	}
-	changes := r.Method != http.MethodGet && r.URL.Path != tokenPath && !strings.HasPrefix(r.URL.Path, "/api/search/")
+	changes := r.Method != http.MethodGet && r.URL.Path != tokenPath && !strings.HasPrefix(r.URL.Path, "/api/search/") && r.URL.Path != insightsPath
 	if !changes || code > 299 {
 		return
 	}

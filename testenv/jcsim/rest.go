@@ -17,44 +17,52 @@ const maxBody = 1 << 20
 type request struct {
 	*http.Request
 	body []byte // cleared afterwards
+	by   by
 }
 
 // handler is the REST face.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, serve := range map[string]func(request) answer{
-		"GET /api/organizations":                               s.listOrganizations,
-		"GET /api/organizations/{id}":                          s.getOrganization,
-		"GET /api/systemusers":                                 s.listUsers,
-		"POST /api/systemusers":                                s.postUser,
-		"GET /api/systemusers/{id}":                            s.withUser(s.getUser),
-		"PUT /api/systemusers/{id}":                            s.withUser(s.putUser),
-		"DELETE /api/systemusers/{id}":                         s.withUser(s.deleteUser),
-		"POST /api/systemusers/{id}/password":                  s.withUser(s.postPassword),
-		"POST /api/systemusers/{id}/expire":                    s.withUser(s.postExpire),
-		"POST /api/systemusers/{id}/unlock":                    s.withUser(s.postUnlock),
-		"POST /api/systemusers/{id}/state/activate":            s.withUser(s.postActivate),
-		"POST /api/systemusers/{id}/state/suspend":             s.withUser(s.postSuspend),
-		"POST /api/search/systemusers":                         s.searchUsers,
-		"GET /api/v2/activedirectories":                        s.listDirectories,
-		"POST /api/v2/activedirectories":                       s.postDirectory,
-		"GET /api/v2/activedirectories/{id}":                   s.withDirectory(s.getDirectory),
-		"PATCH /api/v2/activedirectories/{id}":                 s.withDirectory(s.patchDirectory),
-		"DELETE /api/v2/activedirectories/{id}":                s.withDirectory(s.deleteDirectory),
-		"GET /api/v2/activedirectories/{id}/agents":            s.withDirectory(s.listAgents),
-		"POST /api/v2/activedirectories/{id}/agents":           s.withDirectory(s.postAgent),
-		"GET /api/v2/activedirectories/{id}/agents/{agent}":    s.withDirectory(s.getAgent),
-		"DELETE /api/v2/activedirectories/{id}/agents/{agent}": s.withDirectory(s.deleteAgent),
-		"GET /api/v2/activedirectories/{id}/associations":      s.withDirectory(s.listAssociations),
-		"POST /api/v2/activedirectories/{id}/associations":     s.withDirectory(s.postAssociation),
-		"GET /api/v2/usergroups":                               s.listGroups,
-		"POST /api/v2/usergroups":                              s.postGroup,
-		"GET /api/v2/usergroups/{id}":                          s.withGroup(s.getGroup),
-		"PUT /api/v2/usergroups/{id}":                          s.withGroup(s.putGroup),
-		"DELETE /api/v2/usergroups/{id}":                       s.withGroup(s.deleteGroup),
-		"GET /api/v2/usergroups/{id}/members":                  s.withGroup(s.listMembers),
-		"POST /api/v2/usergroups/{id}/members":                 s.withGroup(s.postMember),
-		"POST /oauth2/token":                                   s.postToken,
+		"GET /api/organizations":                                         s.listOrganizations,
+		"GET /api/organizations/{id}":                                    s.getOrganization,
+		"GET /api/systemusers":                                           s.listUsers,
+		"POST /api/systemusers":                                          s.postUser,
+		"GET /api/systemusers/{id}":                                      s.withUser(s.getUser),
+		"PUT /api/systemusers/{id}":                                      s.withUser(s.putUser),
+		"DELETE /api/systemusers/{id}":                                   s.withUser(s.deleteUser),
+		"POST /api/systemusers/{id}/password":                            s.withUser(s.postPassword),
+		"POST /api/systemusers/{id}/expire":                              s.withUser(s.postExpire),
+		"POST /api/systemusers/{id}/unlock":                              s.withUser(s.postUnlock),
+		"POST /api/systemusers/{id}/state/activate":                      s.withUser(s.postActivate),
+		"POST /api/systemusers/{id}/state/suspend":                       s.withUser(s.postSuspend),
+		"POST /api/search/systemusers":                                   s.searchUsers,
+		"GET /api/v2/activedirectories":                                  s.listDirectories,
+		"POST /api/v2/activedirectories":                                 s.postDirectory,
+		"GET /api/v2/activedirectories/{id}":                             s.withDirectory(s.getDirectory),
+		"PATCH /api/v2/activedirectories/{id}":                           s.withDirectory(s.patchDirectory),
+		"DELETE /api/v2/activedirectories/{id}":                          s.withDirectory(s.deleteDirectory),
+		"GET /api/v2/activedirectories/{id}/agents":                      s.withDirectory(s.listAgents),
+		"POST /api/v2/activedirectories/{id}/agents":                     s.withDirectory(s.postAgent),
+		"GET /api/v2/activedirectories/{id}/agents/{agent}":              s.withDirectory(s.getAgent),
+		"DELETE /api/v2/activedirectories/{id}/agents/{agent}":           s.withDirectory(s.deleteAgent),
+		"GET /api/v2/activedirectories/{id}/associations":                s.withDirectory(s.listAssociations),
+		"POST /api/v2/activedirectories/{id}/associations":               s.withDirectory(s.postAssociation),
+		"GET /api/v2/usergroups":                                         s.listGroups,
+		"POST /api/v2/usergroups":                                        s.postGroup,
+		"GET /api/v2/usergroups/{id}":                                    s.withGroup(s.getGroup),
+		"PUT /api/v2/usergroups/{id}":                                    s.withGroup(s.putGroup),
+		"DELETE /api/v2/usergroups/{id}":                                 s.withGroup(s.deleteGroup),
+		"GET /api/v2/usergroups/{id}/members":                            s.withGroup(s.listMembers),
+		"POST /api/v2/usergroups/{id}/members":                           s.withGroup(s.postMember),
+		"GET /api/v2/users/{id}/associations":                            s.withUser(s.userAssociations),
+		"GET /api/v2/usergroups/{id}/associations":                       s.withGroup(s.groupAssociations),
+		"GET /api/v2/activedirectories/{id}/translation-rules":           s.withDirectory(s.listRules),
+		"POST /api/v2/activedirectories/{id}/translation-rules":          s.withDirectory(s.postRule),
+		"PUT /api/v2/activedirectories/{id}/translation-rules/{rule}":    s.withRule(s.putRule),
+		"DELETE /api/v2/activedirectories/{id}/translation-rules/{rule}": s.withRule(s.deleteRule),
+		"POST " + insightsPath:                                           s.queryEvents,
+		"POST /oauth2/token":                                             s.postToken,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, serve) })
 	}
@@ -78,11 +86,19 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, call func(request
 		if a, ok := s.admit(r); !ok {
 			return a
 		}
-		a := call(request{r, body})
+		a := call(request{r, body, s.caller(r)})
 		s.record(r, a.code)
 		s.log.Debug("jumpcloud simulator: request", "method", r.Method, "path", r.URL.Path, "code", a.code)
 		return a
 	})
+}
+
+// caller is who sent a request, as events tell it.
+func (s *Server) caller(r *http.Request) by {
+	if r.Header.Get("Authorization") != "" {
+		return by{byAccount, accountID}
+	}
+	return by{byKey, keyOwnerID}
 }
 
 // admit checks the credentials and the organisation.

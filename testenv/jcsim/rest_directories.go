@@ -21,7 +21,8 @@ type directory struct {
 	Permission         string `json:"permission"`
 	OrganizationID     string `json:"organizationId"`
 	agents             []*agent
-	users, groups      edges // bound directly
+	users, groups      edges            // bound directly
+	rules              []map[string]any // translation rules
 }
 
 // agent is an agent as lists show it; the connect key is shown once, when it
@@ -106,6 +107,7 @@ func (s *Server) postDirectory(r request) answer {
 		return a
 	}
 	s.directories = append(s.directories, d)
+	s.event(r.by, "activedirectory_create", resource("active_directory", d.ID, nil), nil)
 	return success(http.StatusCreated, d)
 }
 
@@ -150,7 +152,8 @@ func (s *Server) patchDirectory(r request, d *directory) answer {
 	return success(http.StatusOK, d)
 }
 
-func (s *Server) deleteDirectory(_ request, d *directory) answer {
+func (s *Server) deleteDirectory(r request, d *directory) answer {
+	s.event(r.by, "activedirectory_delete", resource("active_directory", d.ID, nil), nil)
 	s.directories = slices.DeleteFunc(s.directories, func(other *directory) bool { return other == d })
 	return success(http.StatusOK, d)
 }

@@ -60,6 +60,7 @@ func (s *Server) postGroup(r request) answer {
 	if err != nil {
 		return refuseGroup(err)
 	}
+	s.groupEvent(r.by, "group_create", g)
 	return success(http.StatusCreated, g.doc)
 }
 
@@ -84,15 +85,21 @@ func (s *Server) putGroup(r request, g *group) answer {
 		return refuseGroup(err)
 	}
 	maps.Copy(g.doc, doc)
+	s.groupEvent(r.by, "group_update", g)
 	return success(http.StatusOK, g.doc)
 }
 
-func (s *Server) deleteGroup(_ request, g *group) answer {
+func (s *Server) deleteGroup(r request, g *group) answer {
+	s.removeGroup(r.by, g)
+	return success(http.StatusOK, g.doc)
+}
+
+func (s *Server) removeGroup(who by, g *group) {
 	s.groups = slices.DeleteFunc(s.groups, func(other *group) bool { return other == g })
 	for _, d := range s.directories {
 		d.groups.remove(g.text("id"))
 	}
-	return success(http.StatusOK, g.doc)
+	s.groupEvent(who, "group_delete", g)
 }
 
 func (s *Server) listMembers(r request, g *group) answer {
@@ -138,8 +145,15 @@ func (s *Server) postMember(r request, g *group) answer {
 	case g.dynamic():
 		return refuse(invalid("the members of a dynamic group are worked out by its rule"))
 	}
-	return in.apply(&g.members)
+	a := in.apply(&g.members)
+	if in.changed(a) {
+		s.edgeEvent(r.by, in.Op == "add", nodeGroup, g.text("id"), nodeUser, in.ID)
+	}
+	return a
 }
+
+// changed reports whether apply made an edge or took one away.
+func (c edgeChange) changed(a answer) bool { return a.code == http.StatusNoContent && c.Op != "update" }
 
 // listAssociations are the users, the groups, or both, that are bound to an
 // Active Directory directly.
@@ -158,16 +172,46 @@ func (s *Server) listAssociations(r request, d *directory) answer {
 	return listedAs(r, all, func(e edge) map[string]any { return connection(e.kind, e.id) })
 }
 
+// boundOf are the Active Directories that a user or group is bound to
+// directly, as it lists them itself.
+func (s *Server) boundOf(r request, bound func(*directory) *edges, id string) answer {
+	if targets := strings.Join(r.URL.Query()["targets"], ","); targets != "active_directory" {
+		return refuse(invalid("targets must be active_directory"))
+	}
+	var ids []string
+	for _, d := range s.directories {
+		if bound(d).has[id] {
+			ids = append(ids, d.ID)
+		}
+	}
+	return listedAs(r, ids, func(id string) map[string]any { return connection("active_directory", id) })
+}
+
+func (s *Server) userAssociations(r request, u *user) answer {
+	return s.boundOf(r, func(d *directory) *edges { return &d.users }, u.id())
+}
+
+func (s *Server) groupAssociations(r request, g *group) answer {
+	return s.boundOf(r, func(d *directory) *edges { return &d.groups }, g.text("id"))
+}
+
 func (s *Server) postAssociation(r request, d *directory) answer {
 	var in edgeChange
 	if err := r.decode(&in); err != nil {
 		return refuse(err)
 	}
+	apply := func(to *edges, node string) answer {
+		a := in.apply(to)
+		if in.changed(a) {
+			s.edgeEvent(r.by, in.Op == "add", nodeDirectory, d.ID, node, in.ID)
+		}
+		return a
+	}
 	switch {
 	case in.Type == "user" && s.find(in.ID) != nil:
-		return in.apply(&d.users)
+		return apply(&d.users, nodeUser)
 	case in.Type == "user_group" && s.group(in.ID) != nil:
-		return in.apply(&d.groups)
+		return apply(&d.groups, nodeGroup)
 	case in.Type != "user" && in.Type != "user_group":
 		return refuse(invalid("type must be user or user_group"))
 	}

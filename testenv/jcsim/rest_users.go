@@ -3,7 +3,9 @@ package jcsim
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -166,6 +168,7 @@ func (s *Server) postUser(r request) answer {
 	if given {
 		u.setPassword(pw, s.policy, s.now())
 	}
+	s.userEvent(r.by, "user_create", u, nil)
 	return success(http.StatusOK, u.doc)
 }
 
@@ -191,13 +194,40 @@ func (s *Server) putUser(r request, u *user) answer {
 			return refusePassword(broken, r.details())
 		}
 	}
-	if err := s.assign(u, fields, []string{activated, suspended}); err != nil {
+	if err := s.update(r.by, u, fields); err != nil {
 		return refuse(err)
 	}
 	if given {
 		u.setPassword(pw, s.policy, s.now())
+		s.userEvent(r.by, "user_password_change", u, nil)
 	}
 	return success(http.StatusOK, u.doc)
+}
+
+// update sets fields that clients may write, and tells it: a change of state
+// by its own events, the rest by one of its own.
+func (s *Server) update(who by, u *user, fields map[string]any) error {
+	was := maps.Clone(u.doc)
+	if err := s.assign(u, fields, []string{activated, suspended}); err != nil {
+		return err
+	}
+	before, now := plain(was["state"]), u.text("state")
+	switch {
+	case before == now:
+	case now == suspended:
+		s.userEvent(who, "user_suspended", u, nil)
+	case before == suspended:
+		s.userEvent(who, "user_unsuspended", u, nil)
+	default:
+		s.userEvent(who, "user_activated", u, nil)
+	}
+	for name := range u.doc {
+		if name != "state" && name != "suspended" && !reflect.DeepEqual(was[name], u.doc[name]) {
+			s.userEvent(who, "user_update", u, was)
+			break
+		}
+	}
+	return nil
 }
 
 func (s *Server) deleteUser(r request, u *user) answer {
@@ -211,6 +241,7 @@ func (s *Server) deleteUser(r request, u *user) answer {
 		delete(other.doc, "manager")
 	}
 	s.remove(u)
+	s.userEvent(r.by, "user_delete", u, nil)
 	return success(http.StatusOK, u.doc)
 }
 
@@ -231,28 +262,33 @@ func (s *Server) postPassword(r request, u *user) answer {
 		return refusePassword(broken, false)
 	}
 	u.setPassword(pw, s.policy, s.now())
+	s.userEvent(r.by, "user_password_change", u, nil)
 	return success(http.StatusOK, nil)
 }
 
-func (s *Server) postExpire(_ request, u *user) answer {
+func (s *Server) postExpire(r request, u *user) answer {
 	u.doc["password_expired"] = true
+	s.userEvent(r.by, "user_password_expired", u, nil)
 	return success(http.StatusOK, "OK")
 }
 
-func (s *Server) postUnlock(_ request, u *user) answer {
+func (s *Server) postUnlock(r request, u *user) answer {
 	lock(u.doc, false, "")
+	s.userEvent(r.by, "user_unlocked", u, nil)
 	return success(http.StatusOK, "OK")
 }
 
-func (s *Server) postActivate(_ request, u *user) answer {
+func (s *Server) postActivate(r request, u *user) answer {
 	if u.text("state") == suspended { // the call is for new users
 		return refuse(invalid("the user is suspended"))
 	}
 	u.doc["state"] = activated
+	s.userEvent(r.by, "user_activated", u, nil)
 	return success(http.StatusOK, "OK")
 }
 
-func (s *Server) postSuspend(_ request, u *user) answer {
+func (s *Server) postSuspend(r request, u *user) answer {
 	u.doc["state"], u.doc["suspended"] = suspended, true
+	s.userEvent(r.by, "user_suspended", u, nil)
 	return success(http.StatusOK, nil)
 }

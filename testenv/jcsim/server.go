@@ -73,6 +73,7 @@ type Server struct {
 	tokens      map[string]time.Time // when each ends
 	counts      map[string]int
 	writes      []Write
+	insights    insights
 }
 
 // Start runs a Server until Close.

@@ -68,6 +68,7 @@ func (s *Server) AddUser(u User) (string, error) {
 		made.setPassword(u.Password.Expose(), s.policy, s.now())
 	}
 	made.ldap = u.LDAPBound || u.LDAPBindingUser
+	s.userEvent(by{}, "user_create", made, nil)
 	return made.id(), nil
 }
 
