@@ -44,7 +44,12 @@ func (b *logBuffer) String() string {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	sim, err := jcsim.Start(jcsim.Config{})
+	return newBenchOf(t, jcsim.Config{})
+}
+
+func newBenchOf(t testing.TB, cfg jcsim.Config) *bench {
+	t.Helper()
+	sim, err := jcsim.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
