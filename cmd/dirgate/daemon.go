@@ -19,6 +19,7 @@ import (
 	"github.com/dirgate/dirgate/cmd/internal/config"
 	"github.com/dirgate/dirgate/gateway"
 	"github.com/dirgate/dirgate/replicate"
+	"github.com/dirgate/dirgate/replicate/reconcile"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
@@ -56,6 +57,8 @@ type daemon struct {
 	gateway *gateway.Server   // nil without its role
 	engine  *replicate.Engine // nil without its role
 
+	supervisor *reconcile.Supervisor // of the import; nil without its role
+
 	ldaps   net.Listener // nil without the gateway role
 	ldap    net.Listener // nil also when it is not configured
 	metrics net.Listener
@@ -85,7 +88,7 @@ func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon,
 	// The engine notes where the log stands; it must do so before the gateway
 	// can append.
 	if slices.Contains(roles, roleImport) && d.opened.store.Damage() == nil {
-		if d.engine, err = d.newEngine(registry); err != nil {
+		if err = d.newReplication(registry); err != nil {
 			return d, err
 		}
 	}
@@ -100,17 +103,34 @@ func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon,
 	if d.admin, err = listenAdmin(cfg.Admin.Socket); err != nil {
 		return d, err
 	}
-	d.metricsHTTP = metricsHandler(registry, watchDamage(registry, d.opened.store, slices.Contains(roles, roleImport) && d.engine == nil, d.domains.ready))
-	d.adminHTTP = admin.Handler(localOn(d.opened.store, d.domains))
+	ready := watchDamage(registry, d.opened.store, slices.Contains(roles, roleImport) && d.engine == nil, d.domains.ready)
+	if d.supervisor != nil {
+		ready = watchReplication(d.supervisor.Status, ready)
+	}
+	d.metricsHTTP = metricsHandler(registry, ready)
+	local := localOn(d.opened.store, d.domains)
+	local.Supervisor = d.supervisor
+	d.adminHTTP = admin.Handler(local)
 	return d, nil
 }
 
-func (d *daemon) newEngine(registry *prometheus.Registry) (*replicate.Engine, error) {
-	return replicate.New(replicate.Config{
+// newReplication makes what the role import runs: the engine for passwords, and
+// the supervisor for users and groups.
+func (d *daemon) newReplication(registry *prometheus.Registry) (err error) {
+	d.domains.counts = replicate.NewMetrics(registry, d.opened.store, time.Now)
+	d.engine, err = replicate.New(replicate.Config{
 		Store: d.opened.store, Opener: d.opened.opener, Peers: d.domains.peers, Workers: d.cfg.Replicate.Workers,
-		Metrics: replicate.NewMetrics(registry, d.opened.store, time.Now),
-		Log:     d.log.With("in", "replicate"), Now: time.Now,
+		Metrics: d.domains.counts, Log: d.log.With("in", "replicate"), Now: time.Now,
 	})
+	if err != nil {
+		return err
+	}
+	primary := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "dirgate_agent_primary", Help: "Whether this node is the one that works (1), by kind of agent."}, []string{"kind"})
+	registry.MustRegister(primary)
+	primary.WithLabelValues(roleImport).Set(1)
+	d.supervisor, err = d.domains.newSupervisor()
+	return err
 }
 
 func (d *daemon) newGateway(registry *prometheus.Registry) (err error) {
@@ -188,6 +208,7 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) error {
 	group.Go(func() error { return served(adminServer.Serve(d.admin)) })
 	if d.engine != nil {
 		group.Go(func() error { return d.engine.Run(background) })
+		group.Go(func() error { return d.supervisor.Run(background) })
 	}
 	if d.gateway != nil {
 		group.Go(func() error { return served(d.gateway.Serve(d.ldaps)) })

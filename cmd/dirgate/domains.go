@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dirgate/dirgate/certs"
@@ -42,7 +43,11 @@ type domains struct {
 	offerEnds time.Time              // of an offer that lacks something; zero: it stays; guarded by mu
 	changes   int                    // of registrations, so that an old one is not kept; guarded by mu
 	watching  context.Context        // of Run; nil while it does not run; guarded by mu
-	complaint string                 // why no domain can be served, as logged last; guarded by mu
+	followers []func(domain string)  // told of changed registrations; guarded by mu
+
+	settings  atomic.Pointer[config.Config] // in effect, for what is made anew
+	counts    *replicate.Metrics            // of the replicator; nil without one
+	complaint string                        // why no domain can be served, as logged last; guarded by mu
 }
 
 // connection is the clients of one registration.
@@ -57,8 +62,10 @@ type connection struct {
 }
 
 func newDomains(st *store.Store, opener *secret.Opener, cfg *config.Config, log *slog.Logger, observe peerMetrics) *domains {
-	return &domains{store: st, opener: opener, cfg: cfg, log: log, observe: observe,
+	d := &domains{store: st, opener: opener, cfg: cfg, log: log, observe: observe,
 		wake: make(chan struct{}, 1), connected: make(map[string]*connection)}
+	d.settings.Store(cfg)
+	return d
 }
 
 // connect builds the clients of a domain; nothing is dialled yet.
@@ -346,9 +353,17 @@ func (d *domains) complain(err error) {
 	}
 }
 
+// follow has f told of every registration that changes.
+func (d *domains) follow(f func(domain string)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.followers = append(d.followers, f)
+}
+
 // changed forgets the clients of a domain; running sessions keep theirs.
 func (d *domains) changed(name string) {
 	d.mu.Lock()
+	followers := d.followers
 	c := d.connected[name]
 	delete(d.connected, name)
 	d.offered = nil
@@ -359,6 +374,9 @@ func (d *domains) changed(name string) {
 	d.mu.Unlock()
 	if c != nil {
 		c.close()
+	}
+	for _, f := range followers {
+		f(name)
 	}
 	select {
 	case d.wake <- struct{}{}:

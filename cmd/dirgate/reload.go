@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,7 +82,12 @@ func (s *settings) apply(text []byte) error {
 		}
 		s.d.level.Set(level)
 	}
-	if changed, _ := config.Changed(s.cfg, cfg); len(changed) > 0 {
+	changed, _ := config.Changed(s.cfg, cfg)
+	s.d.domains.settings.Store(cfg)
+	if s.d.supervisor != nil && concernsReplication(changed) {
+		s.d.supervisor.Restart()
+	}
+	if len(changed) > 0 {
 		s.d.log.Info("configuration reloaded", "changed", strings.Join(changed, " "))
 	}
 	if _, waiting := config.Changed(s.d.cfg, cfg); len(waiting) > 0 {
@@ -89,4 +95,11 @@ func (s *settings) apply(text []byte) error {
 	}
 	s.cfg = cfg
 	return nil
+}
+
+// concernsReplication: reconcilers have to be made anew for one of the keys.
+func concernsReplication(keys []string) bool {
+	return slices.ContainsFunc(keys, func(key string) bool {
+		return strings.HasPrefix(key, "replicate.") || strings.HasPrefix(key, "guards.")
+	})
 }

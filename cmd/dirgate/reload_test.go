@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestReloadConfig: what may change does, what cannot is told, and a file that
@@ -83,5 +84,24 @@ func TestLevelOfFlag(t *testing.T) {
 	}
 	if d.log.Enabled(context.Background(), slog.LevelDebug) {
 		t.Error("the file changed the level of the flag")
+	}
+}
+
+// TestReloadReplication: what concerns the import is what the next reconciler
+// is made with, at once.
+func TestReloadReplication(t *testing.T) {
+	d, _ := newTestDaemon(t, newInstallation(t))
+	s := newSettings(d)
+	if err := s.apply([]byte("replicate: {import_interval: 5s}\nguards: {removals: {count: 1}}\n")); err != nil {
+		t.Fatal(err)
+	}
+	got := d.domains.settings.Load()
+	if time.Duration(got.Replicate.ImportInterval) != 5*time.Second || got.Guards.Removals.Count != 1 {
+		t.Errorf("in effect: %+v and %+v", got.Replicate, got.Guards)
+	}
+	for keys, want := range map[string]bool{"": false, "log.level": false, "log.level guards.groups.percent": true, "replicate.full_every": true} {
+		if got := concernsReplication(strings.Fields(keys)); got != want {
+			t.Errorf("%q: %v, want %v", keys, got, want)
+		}
 	}
 }

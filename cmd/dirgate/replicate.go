@@ -15,7 +15,11 @@ import (
 func replicateCommand(io streams) *cli.Command {
 	run := func(c *cli.Context, full bool) error {
 		return withBackend(c, io, func(b admin.Backend) error {
-			done, err := b.RunImport(c.Context, c.String("domain"), full)
+			var done admin.ImportRun
+			err := withProgress(c, io, b, func() (err error) {
+				done, err = b.RunImport(c.Context, c.String("domain"), full)
+				return err
+			})
 			if err != nil {
 				return fmt.Errorf("replicate %s: %w", c.Command.Name, err)
 			}
@@ -25,7 +29,7 @@ func replicateCommand(io streams) *cli.Command {
 	return command(&cli.Command{
 		Name:  "replicate",
 		Usage: "import users and groups from Active Directory to JumpCloud",
-		Subcommands: []*cli.Command{
+		Subcommands: append([]*cli.Command{
 			command(&cli.Command{
 				Name: "plan", Usage: "show what would be written to JumpCloud, and write nothing",
 				Flags:  []cli.Flag{domainFlag()},
@@ -46,7 +50,7 @@ func replicateCommand(io streams) *cli.Command {
 				Flags:  []cli.Flag{domainFlag()},
 				Action: func(c *cli.Context) error { return run(c, true) },
 			}, 0),
-		},
+		}, replicationCommands(io)...),
 	}, 0)
 }
 

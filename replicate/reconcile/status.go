@@ -69,11 +69,11 @@ func (i *Reconciler) Status() (Status, error) {
 	s := i.status
 	i.telling.Unlock()
 	s.Domain, s.Direction = i.settings.Domain, identity.Import
-	return s, s.lookIn(i.cfg.Store)
+	return s, s.LookIn(i.cfg.Store)
 }
 
-// lookIn makes it that of a paused one, if st says so.
-func (s *Status) lookIn(st *store.Store) error {
+// LookIn makes it that of a paused one, if st says so.
+func (s *Status) LookIn(st *store.Store) error {
 	p, is, err := st.Paused(s.Domain, s.Direction)
 	if is {
 		s.State, s.Since, s.For, s.Why = Paused, p.At, "", "by "+p.Who

@@ -291,7 +291,7 @@ func (s *Supervisor) Status() (all []Status, err error) {
 			st, err = m.im.Status()
 		} else {
 			st.Why = m.err.Error()
-			err = st.lookIn(s.cfg.Store)
+			err = st.LookIn(s.cfg.Store)
 		}
 		if err != nil {
 			return nil, err

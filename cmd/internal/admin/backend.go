@@ -69,6 +69,10 @@ type Backend interface {
 	PlanImport(ctx context.Context, domain string) ([]Planned, error)
 	// RunImport makes one pass of an import; with full everything is compared.
 	RunImport(ctx context.Context, domain string, full bool) (ImportRun, error)
+	// Replication says where the directions of a domain stand (empty: of all
+	// domains), and Pause stops one or lets it go on.
+	Replication(ctx context.Context, domain string) ([]Replication, error)
+	Pause(ctx context.Context, q PauseRequest) (Replication, error)
 	// Held lists changes that a guard holds, Approve lets one pass and Reject
 	// gives it up.
 	Held(ctx context.Context, q HeldQuery) ([]identity.Entry, error)

@@ -82,6 +82,7 @@ func Handler(b Backend) http.Handler {
 	serveOrder(mux, b)
 	serveBackup(mux, b)
 	serveImport(mux, b)
+	serveReplication(mux, b)
 	serve(mux, pathRetry, func(ctx context.Context, q onSeq) (nothing, error) { return nothing{}, b.Retry(ctx, q.Seq) })
 	serve(mux, pathDiscard, func(ctx context.Context, q onSeq) (nothing, error) { return nothing{}, b.Discard(ctx, q.Seq, q.Reason) })
 	return mux

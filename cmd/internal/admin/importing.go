@@ -65,58 +65,67 @@ func serveImport(mux *http.ServeMux, b Backend) {
 // errNoImport: a Local that was made without access to both sides.
 var errNoImport = errors.New("nothing can be imported from here")
 
-// importing makes the reconciler of a domain and has do use it. One works at a
-// time: two would make every user twice.
-func (l *Local) importing(name string, do func(store.Domain, *reconcile.Reconciler) error) error {
-	d, err := l.pick(name)
-	if err != nil {
-		return err
-	}
+// reconciler makes one for a domain, for one use.
+func (l *Local) reconciler(d store.Domain) (*reconcile.Reconciler, func(), error) {
 	if l.Reconciler == nil {
-		return errNoImport
+		return nil, nil, errNoImport
 	}
+	return l.Reconciler(d)
+}
+
+// once imports with a reconciler made for it. One works at a time: two would
+// make every user twice.
+func (l *Local) once(ctx context.Context, d store.Domain, full bool) error {
 	if !l.imports.TryLock() {
 		return errors.New("another import is running; try again when it has ended")
 	}
 	defer l.imports.Unlock()
-	im, end, err := l.Reconciler(d)
+	im, end, err := l.reconciler(d)
 	if err != nil {
 		return err
 	}
 	defer end()
-	return do(d, im)
+	l.working.Store(im)
+	defer l.working.Store(nil)
+	return im.Once(ctx, full)
 }
 
 // PlanImport reads both sides and says what would be done; it writes nothing.
 func (l *Local) PlanImport(ctx context.Context, domain string) (planned []Planned, err error) {
-	err = l.importing(domain, func(_ store.Domain, im *reconcile.Reconciler) error {
-		p, err := im.Plan(ctx)
-		for _, r := range p.Results {
-			planned = append(planned, Planned{GUID: r.GUID, Name: r.Name, Actions: r.Actions, Skip: r.Skip, Note: r.Note})
-		}
-		return err
-	})
+	d, err := l.pick(domain)
+	if err != nil {
+		return nil, err
+	}
+	im, end, err := l.reconciler(d)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	p, err := im.Plan(ctx)
+	for _, r := range p.Results {
+		planned = append(planned, Planned{GUID: r.GUID, Name: r.Name, Actions: r.Actions, Skip: r.Skip, Note: r.Note})
+	}
 	return planned, err
 }
 
-// RunImport makes one pass: it records what has changed in AD and carries out
-// what is due. With full everything is compared, and not only what changed.
+// RunImport makes a pass: it records what has changed in AD and carries out
+// what is due, until nothing is. With full everything is compared, and not only
+// what changed. Where a daemon's reconciler runs, it is asked to.
 func (l *Local) RunImport(ctx context.Context, domain string, full bool) (run ImportRun, err error) {
-	err = l.importing(domain, func(d store.Domain, im *reconcile.Reconciler) error {
-		before, err := l.LastSeq(ctx)
-		if err != nil {
-			return err
-		}
-		if full {
-			im.Resync()
-		}
-		if err := im.Cycle(ctx); err != nil {
-			return err
-		}
-		_, err = im.Apply(ctx)
-		return errors.Join(err, l.count(d.Name, before, &run))
-	})
-	return run, err
+	d, err := l.pick(domain)
+	if err != nil {
+		return run, err
+	}
+	before, err := l.LastSeq(ctx)
+	if err != nil {
+		return run, err
+	}
+	if l.Supervisor != nil {
+		err = l.Supervisor.Pass(ctx, d.Name, full)
+	} else {
+		err = l.once(ctx, d, full)
+	}
+	return run, errors.Join(err, l.count(d.Name, before, &run))
 }
 
 func (l *Local) count(domain string, before identity.Seq, run *ImportRun) error {

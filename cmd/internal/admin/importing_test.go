@@ -107,13 +107,19 @@ func TestImport(t *testing.T) {
 // empty takes all members out of a group, as an administrator does.
 func (w *world) empty(group string) {
 	w.t.Helper()
+	w.replace("CN="+group+",OU=Groups,"+w.ad.BaseDN(), "member")
+}
+
+// replace changes an attribute, as an administrator does.
+func (w *world) replace(dn, attribute string, values ...string) {
+	w.t.Helper()
 	conn, err := ldap.DialURL(w.ad.URL(), ldap.DialWithTLSConfig(w.ca.Client("127.0.0.1")))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer conn.Close()
-	m := ldap.NewModifyRequest("CN="+group+",OU=Groups,"+w.ad.BaseDN(), nil)
-	m.Replace("member", nil)
+	m := ldap.NewModifyRequest(dn, nil)
+	m.Replace(attribute, values)
 	if err = conn.Bind(w.ad.AdminDN(), "Admin.Pass1"); err == nil {
 		err = conn.Modify(m)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dirgate/dirgate/replicate"
@@ -37,7 +38,12 @@ type Local struct {
 	// can be imported.
 	Reconciler func(store.Domain) (im *reconcile.Reconciler, end func(), err error)
 
-	imports sync.Mutex // held while one works
+	// Supervisor runs the reconcilers of a daemon; nil: Reconciler's are used,
+	// one at a time.
+	Supervisor *reconcile.Supervisor
+
+	imports sync.Mutex                           // held while one works
+	working atomic.Pointer[reconcile.Reconciler] // that one
 }
 
 var _ Backend = (*Local)(nil)

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/dirgate/dirgate/cmd/internal/admin"
+	"github.com/dirgate/dirgate/replicate/reconcile"
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/urfave/cli/v2"
+)
+
+// replicationCommands are those about the reconciler that a daemon runs.
+func replicationCommands(io streams) []*cli.Command {
+	direction := &cli.StringFlag{Name: "direction", Value: string(identity.Import), Usage: "`DIRECTION` of replication; import, from Active Directory to JumpCloud, is the only one of this version"}
+	pause := func(name, usage string, paused bool) *cli.Command {
+		return command(&cli.Command{Name: name, Usage: usage, Flags: []cli.Flag{domainFlag(), direction}, Action: func(c *cli.Context) error {
+			return withBackend(c, io, func(b admin.Backend) error {
+				r, err := b.Pause(c.Context, admin.PauseRequest{Domain: c.String("domain"), Direction: identity.Direction(c.String("direction")), Paused: paused, Who: whoami()})
+				if err != nil {
+					return fmt.Errorf("replicate %s: %w", name, err)
+				}
+				return printReplication(c, io, []admin.Replication{r})
+			})
+		}}, 0)
+	}
+	return []*cli.Command{
+		command(&cli.Command{
+			Name: "status", Usage: "show whether each domain is replicated, what it waits for, and what is open",
+			Flags: []cli.Flag{domainFlag(), &cli.BoolFlag{Name: "watch", Usage: "go on, with a bar while something is worked on, until interrupted"}},
+			Action: func(c *cli.Context) error {
+				return withBackend(c, io, func(b admin.Backend) error { return replicationStatus(c, io, b) })
+			},
+		}, 0),
+		pause("pause", "stop applying changes; they are recorded and wait, passwords too", true),
+		pause("resume", "apply what waits, in order, and go on", false),
+	}
+}
+
+func replicationStatus(c *cli.Context, io streams, b admin.Backend) error {
+	all, err := b.Replication(c.Context, c.String("domain"))
+	if err != nil {
+		return fmt.Errorf("replicate status: %w", err)
+	}
+	if err := printReplication(c, io, all); err != nil || !c.Bool("watch") {
+		return err
+	}
+	return watchStatus(c.Context, b, c.String("domain"), c.String("output") == "json", io)
+}
+
+// watchStatus prints the status again whenever it changes, and shows the
+// progress in between.
+func watchStatus(ctx context.Context, b admin.Backend, domain string, forProgram bool, io streams) error {
+	bar := &meter{out: io.err, terminal: isTerminal(io.err)}
+	defer bar.end()
+	ticker := time.NewTicker(progressEvery)
+	defer ticker.Stop()
+	before := ""
+	for {
+		all, err := b.Replication(ctx, domain)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("replicate status: %w", err)
+		}
+		now := ""
+		for _, r := range all {
+			now += fmt.Sprintln(r.Domain, r.Direction, r.State, r.For, r.Why, r.Held, r.Dead)
+		}
+		if before != "" && now != before {
+			bar.end()
+			if err := writeReplication(io, all, forProgram); err != nil {
+				return err
+			}
+		}
+		before = now
+		if len(all) == 1 && !forProgram {
+			bar.show(all[0].Status, time.Now())
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func printReplication(c *cli.Context, io streams, all []admin.Replication) error {
+	return writeReplication(io, all, c.String("output") == "json")
+}
+
+func writeReplication(io streams, all []admin.Replication, forProgram bool) error {
+	if forProgram {
+		return writeList(io.out, all)
+	}
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(io.out, "no domain is replicated: register one with `dirgate domain register`")
+		return err
+	}
+	var rows [][]string
+	for _, r := range all {
+		rows = append(rows, []string{r.Domain, string(r.Direction), string(r.State), moment(r.Since), strconv.Itoa(r.Pending), strconv.Itoa(r.Held), strconv.Itoa(r.Dead),
+			moment(r.LastPass), moment(r.LastFull), moment(r.NextFull), r.Controller, reasonOf(r.Status)})
+	}
+	return table(io.out, "DOMAIN\tDIRECTION\tSTATE\tSINCE\tPENDING\tHELD\tDEAD\tLAST PASS\tLAST FULL\tNEXT FULL\tREADS FROM\tWHY", rows)
+}
+
+// reasonOf says why a direction does not run, or what it works on.
+func reasonOf(s reconcile.Status) string {
+	switch {
+	case s.For != "":
+		return "waits for " + s.For + ": " + s.Why
+	case s.Why != "":
+		return s.Why
+	}
+	return workOf(s, time.Now())
+}
