@@ -29,7 +29,7 @@ func NewMetrics(reg prometheus.Registerer, st *store.Store, now func() time.Time
 			Buckets: []float64{.05, .1, .25, .5, 1, 2, 5, 10, 30, 60, 300, 1800, 3600, 21600}},
 			[]string{"direction"}),
 	}
-	reg.MustRegister(m.actions, m.lag, &logCollector{store: st, now: now})
+	reg.MustRegister(m.actions, m.lag, &logCollector{store: st, now: now}, &syncCollector{store: st, now: now})
 	return m
 }
 

@@ -163,3 +163,24 @@ func FuzzMentions(f *testing.F) {
 		}
 	})
 }
+
+// TestP5_PasswordsInSync: of the links, those whose password AD still has.
+func TestP5_PasswordsInSync(t *testing.T) {
+	f := newStore(t)
+	ctx := t.Context()
+	set := func(n byte, when int64) identity.User {
+		u := adUser(n)
+		u.PwdLastSet = when
+		return u
+	}
+	f.learn(t, ImportBatch{Cursor: []byte("c"), Users: []identity.User{set(1, 100), set(2, 200), set(3, 0), set(5, 500)}})
+	for n, when := range map[byte]int64{1: 100, 2: 150, 3: 0, 4: 400} { // the same, an older one, none, not seen
+		ok(t, f.PutLink(ctx, identity.Link{Domain: "corp.example", GUID: guid(n), JumpCloudID: fmt.Sprint("j", n), PasswordSet: when}))
+	}
+	if linked, same, err := f.PasswordsInSync("CORP.example"); err != nil || linked != 4 || same != 1 {
+		t.Errorf("%d linked, %d the same, %v; want 4 and 1", linked, same, err)
+	}
+	if linked, same, err := f.PasswordsInSync("other.example"); err != nil || linked+same != 0 {
+		t.Errorf("of another domain: %d linked, %d the same, %v", linked, same, err)
+	}
+}
