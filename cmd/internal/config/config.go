@@ -99,6 +99,8 @@ type JumpCloud struct {
 	ClientSecretFile string // its secret; empty without ClientID
 	TokenURL         string // where it gets tokens; empty: that of JumpCloud's US region
 
+	InsightsURL string // of Directory Insights; empty: that of the console's region
+
 	RequestsPerSecond float64
 	MaxInFlight       int
 }

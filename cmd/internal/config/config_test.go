@@ -23,7 +23,7 @@ func custom() Config {
 		Delegate:  Delegate{Listen: ":8443", Preflight: "warn", TellUnknownUsers: true, RefusalsPerClient: 5, RefusalsPerUser: 4},
 		Metrics:   Metrics{Listen: "127.0.0.1:0"},
 		Admin:     Admin{Socket: "/srv/admin.sock"},
-		JumpCloud: JumpCloud{ClientID: "client", ClientSecretFile: "/srv/keys/jc.secret", TokenURL: "https://token.example.test/oauth2/token", RequestsPerSecond: 2.5, MaxInFlight: 1},
+		JumpCloud: JumpCloud{ClientID: "client", ClientSecretFile: "/srv/keys/jc.secret", TokenURL: "https://token.example.test/oauth2/token", InsightsURL: "https://insights.example.test/v1", RequestsPerSecond: 2.5, MaxInFlight: 1},
 		Replicate: Replicate{Workers: 9, ImportInterval: Duration(5 * time.Second), FullEvery: Duration(time.Hour)},
 		Guards:    Guards{Removals: Guard{1, 2.5}, Suspensions: Guard{3, 4}, Groups: Guard{6, 7}, Memberships: Guard{8, 100}},
 		Changelog: Changelog{Retention: Duration(1000 * time.Hour)},
@@ -53,6 +53,7 @@ jumpcloud:
   client_id: client
   client_secret_file: /srv/keys/jc.secret
   token_url: https://token.example.test/oauth2/token
+  insights_url: https://insights.example.test/v1
   requests_per_second: 2.5
   max_in_flight: 1
 replicate:
@@ -134,6 +135,7 @@ func TestParseErrors(t *testing.T) {
 		{"secret without an account", "jumpcloud:\n  client_secret_file: a\n", 0, "jumpcloud.client_id", []string{"is missing"}},
 		{"account with a space", "jumpcloud:\n  client_id: a b\n", 2, "jumpcloud.client_id", []string{"has a space"}},
 		{"tokens in clear", "jumpcloud:\n  token_url: http://a/\n", 2, "jumpcloud.token_url", []string{"is not an https URL"}},
+		{"events in clear", "jumpcloud:\n  insights_url: http://a/\n", 2, "jumpcloud.insights_url", []string{"is not an https URL"}},
 		{"nothing like it", "zzzzzzzzzzzz: 1\n", 1, "zzzzzzzzzzzz", []string{"unknown key"}},
 		{"twice", "data_dir: /a\ndata_dir: /b\n", 2, "", []string{"not valid YAML", "data_dir", "already defined"}},
 

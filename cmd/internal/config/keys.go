@@ -110,13 +110,9 @@ var keys = []key{
 	optionalPath("jumpcloud.client_secret_file", "File with the service account's secret; mode 0600. A new secret is used after\na restart, or when a registration changes.",
 		func(c *Config) *string { return &c.JumpCloud.ClientSecretFile }),
 	text("jumpcloud.token_url", "Where the service account gets its tokens; empty: JumpCloud's US region.",
-		`an https URL, or ""`, func(c *Config) *string { return &c.JumpCloud.TokenURL },
-		func(s string) error {
-			if u, err := url.Parse(s); s != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil) {
-				return errors.New("is not an https URL")
-			}
-			return nil
-		}),
+		`an https URL, or ""`, func(c *Config) *string { return &c.JumpCloud.TokenURL }, checkOptionalURL),
+	text("jumpcloud.insights_url", "Where Directory Insights tells what was changed in JumpCloud, such as\nhttps://api.jumpcloud.com/insights/directory/v1; empty: that of the region of the\ndomain's console. Without it, or where the organisation does not have it,\neverything is listed again and again.",
+		`an https URL, or ""`, func(c *Config) *string { return &c.JumpCloud.InsightsURL }, checkOptionalURL),
 	number("jumpcloud.requests_per_second", "Requests to JumpCloud's API per second, per registered domain.",
 		func(c *Config) *float64 { return &c.JumpCloud.RequestsPerSecond }, 0.1, 1000),
 	integer("jumpcloud.max_in_flight", "Requests to JumpCloud's API at a time, per registered domain.",
@@ -165,6 +161,13 @@ func text(name, doc, want string, field func(*Config) *string, check func(string
 			return nil
 		},
 	}
+}
+
+func checkOptionalURL(s string) error {
+	if u, err := url.Parse(s); s != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil) {
+		return errors.New("is not an https URL")
+	}
+	return nil
 }
 
 func filePath(name, doc string, field func(*Config) *string) key {
