@@ -38,6 +38,9 @@ func TestP5_PasswordsInSync(t *testing.T) {
 			t.Errorf("linked %v (%t), in sync %v (%t); want %v and %v", l, ok, s, also, linked, same)
 		}
 	}
+	if err := w.store.PutDomain(t.Context(), store.Domain{Name: domainName}, nil); err != nil {
+		t.Fatal(err)
+	}
 	want(0, 0)
 	u := w.account("alice")
 	mirror, err := w.peers.AD.User(t.Context(), u)
