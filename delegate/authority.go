@@ -46,15 +46,15 @@ type Decision struct {
 //	AD            DISABLED     none       any         JumpCloud
 //	none          any          AD         no          nobody: not_delegated
 //	none          any          AD         yes         JumpCloud, with the password it got from AD
-//	none          any          none       any         JumpCloud
+//	none          any          none       any         JumpCloud; AD with the use case ad
 //
 // A user of JumpCloud alone is JumpCloud's, and an account of AD without a
 // user at JumpCloud is AD's, unless the use case makes JumpCloud the
 // authority: then nobody has decided yet that it may sign in, and to the
 // outside it does not exist.
 //
-// With the use case ad a Delegated Authority other than AD does not come about
-// by itself: the import writes it. It is honoured where somebody set it.
+// With the use case ad AD is every user's authority by definition: who has
+// neither of the two is a user whom the import has not come to yet.
 func Decide(f Facts) Decision {
 	switch {
 	case !f.InAD && !f.InCloud:
@@ -71,6 +71,19 @@ func Decide(f Facts) Decision {
 		return Decision{Reason: DelegationPending}
 	case f.PasswordByAD && !f.Capture:
 		return Decision{Reason: NotDelegated}
+	case !f.DelegatedToAD && !f.PasswordByAD && f.UseCase == identity.UseAD:
+		return Decision{Authority: ByAD}
 	}
 	return Decision{Authority: ByJumpCloud}
+}
+
+// NextDelegation says which delegation state a domain should get at JumpCloud,
+// if another than it has: PENDING waits for an import agent, and ends when our
+// import runs and the use case has one. DISABLED is an administrator's choice
+// and stays.
+func NextDelegation(now Delegation, use identity.UseCase, importRuns bool) (next Delegation, move bool) {
+	if now == DelegationWaiting && importRuns && use.Imports() {
+		return DelegationEnabled, true
+	}
+	return now, false
 }

@@ -24,7 +24,9 @@ const recordTime = 10 * time.Second
 // both sides, then the change is recorded, made and recorded as made: what was
 // changed reaches JumpCloud through the change log.
 func (v *Validator) Change(ctx context.Context, username string, old, new secret.Bytes, client string) ChangeResult {
+	start := v.cfg.Now()
 	r := v.change(ctx, username, old, new, client)
+	v.even(ctx, start, r.Outcome != Changed && r.Reason != PolicyRefused)
 	if r.Reason == NoSuchUser && !v.cfg.TellUnknown {
 		r.Reason = BadCredentials
 	}

@@ -89,6 +89,9 @@ type Guard interface {
 	// Turn waits until no other change of the account's password is on its way,
 	// the gateway's included; done lets the next one go ahead.
 	Turn(ctx context.Context, account identity.Account) (done func(), err error)
+	// SetPolicy says what locks the accounts of a domain: threshold refusals (0:
+	// none do), counted anew after window without one.
+	SetPolicy(domain string, threshold int, window time.Duration)
 	// PasswordChanged says what the account's password is now.
 	PasswordChanged(account identity.Account, password secret.Bytes)
 }
@@ -155,6 +158,10 @@ type Config struct {
 	Timeout, ChangeTimeout time.Duration
 	// OldPasswordPeriod is the domains' OldPasswordAllowedPeriod, or longer.
 	OldPasswordPeriod time.Duration
+	// RefusalTime is how long the answer to a wrong password, or to a name that
+	// is nobody's, takes at least: what was done for it differs, and who asks
+	// must not see that.
+	RefusalTime time.Duration
 	// Idle is how many connections of each kind are kept for each domain.
 	Idle int
 
@@ -166,6 +173,7 @@ const (
 	DefaultTimeout           = 10 * time.Second
 	DefaultChangeTimeout     = 2 * time.Minute // as long as the gateway waits
 	DefaultOldPasswordPeriod = time.Hour
+	DefaultRefusalTime       = 300 * time.Millisecond
 	DefaultIdle              = 8
 	DefaultPerClient         = 100
 	DefaultPerClientEvery    = 600 * time.Millisecond
@@ -183,6 +191,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Timeout, DefaultTimeout)
 	setDefault(&c.ChangeTimeout, DefaultChangeTimeout)
 	setDefault(&c.OldPasswordPeriod, DefaultOldPasswordPeriod)
+	setDefault(&c.RefusalTime, DefaultRefusalTime)
 	setDefault(&c.Idle, DefaultIdle)
 	setDefault(&c.Throttle.PerClient, DefaultPerClient)
 	setDefault(&c.Throttle.PerClientEvery, DefaultPerClientEvery)

@@ -61,6 +61,9 @@ func candidates(all []*directory, n name) []*directory {
 // domain.
 func (v *Validator) findInCloud(ctx context.Context, all []*directory, n name) (subject, error) {
 	for _, d := range all {
+		if d.UseCase == identity.UseAD && n.kind != nameCloud {
+			continue // its users are AD's
+		}
 		u, err := v.cfg.Cloud.Named(ctx, d.Name, n.text)
 		if errors.Is(err, ErrNotFound) {
 			continue

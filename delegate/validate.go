@@ -115,7 +115,23 @@ func (v *Validator) Validate(ctx context.Context, username string, password secr
 	start := v.cfg.Now()
 	verdict := v.validate(ctx, username, password, client)
 	v.cfg.Metrics.validated(verdict, v.cfg.Now().Sub(start))
+	v.even(ctx, start, !verdict.PasswordCorrect && verdict.Verdict != Accepted)
 	return v.outward(verdict)
+}
+
+// even makes answers to wrong passwords take the same time, as far as they are
+// not late for another reason.
+func (v *Validator) even(ctx context.Context, start time.Time, wrong bool) {
+	rest := v.cfg.RefusalTime - v.cfg.Now().Sub(start)
+	if !wrong || rest <= 0 {
+		return
+	}
+	timer := time.NewTimer(rest)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // outward is what a caller is told.
@@ -124,6 +140,9 @@ func (v *Validator) outward(verdict Verdict) Verdict {
 		verdict.Reason = BadCredentials
 	}
 	if !verdict.PasswordCorrect {
+		if verdict.Reason == BadCredentials || verdict.Reason == Throttled {
+			verdict.Authority = "" // nobody has none
+		}
 		verdict.User, verdict.PasswordExpiresAt = nil, time.Time{}
 	}
 	return verdict
@@ -208,6 +227,10 @@ func (v *Validator) decide(ctx context.Context, s subject, password secret.Bytes
 func (v *Validator) askAD(ctx context.Context, s subject, password secret.Bytes, client string, mayTeach bool) Verdict {
 	if s.domain == nil {
 		return Verdict{Verdict: Refused, Reason: NoSuchUser}
+	}
+	if err := s.domain.tellPolicy(ctx, v.cfg.Guard, v.cfg.Now()); err != nil {
+		v.undecided("read the domain's lockout policy", err)
+		return Verdict{Verdict: Undecided, Reason: Unavailable, Authority: ByAD}
 	}
 	settle, held, answer, err := v.cfg.Guard.Admit(ctx, s.account, client, password)
 	switch {

@@ -27,11 +27,12 @@ import (
 
 // Roles of serve.
 const (
-	roleGateway = "gateway"
-	roleImport  = "import"
+	roleGateway  = "gateway"
+	roleDelegate = "delegate"
+	roleImport   = "import"
 )
 
-var allRoles = []string{roleGateway, roleImport}
+var allRoles = []string{roleGateway, roleDelegate, roleImport}
 
 // parseRoles reads --roles.
 func parseRoles(text string) ([]string, error) {
@@ -59,6 +60,9 @@ type daemon struct {
 
 	supervisor *reconcile.Supervisor // of the import; nil without its role
 
+	shared   *gateway.Shared // what gateway and delegate have in common
+	delegate *delegation     // nil without its role, or its listener
+
 	ldaps   net.Listener // nil without the gateway role
 	ldap    net.Listener // nil also when it is not configured
 	metrics net.Listener
@@ -70,7 +74,7 @@ type daemon struct {
 
 // newDaemon opens the store and all listeners; an error leaves nothing open.
 func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon, err error) {
-	d = &daemon{cfg: cfg, log: log}
+	d = &daemon{cfg: cfg, log: log, shared: gateway.NewShared()}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -94,6 +98,11 @@ func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon,
 	}
 	if slices.Contains(roles, roleGateway) {
 		if err = d.newGateway(registry); err != nil {
+			return d, err
+		}
+	}
+	if slices.Contains(roles, roleDelegate) && cfg.Delegate.Listen != "" {
+		if err = d.newDelegate(registry); err != nil {
 			return d, err
 		}
 	}
@@ -138,7 +147,7 @@ func (d *daemon) newGateway(registry *prometheus.Registry) (err error) {
 		TLS: d.certs.Config(), Domains: d.domains.forGateway, Resolve: newResolver(d.domains, d.log.With("in", "gateway")).resolve, Capture: d.opened.store,
 		Binds:   &replicate.BindRecorder{Store: d.opened.store, Peers: d.domains.peers, Log: d.log.With("in", "replicate")},
 		Metrics: gateway.NewMetrics(registry), Log: d.log.With("in", "gateway"),
-		NoPasswordTranslation: !d.cfg.Gateway.TranslatePasswords, LockoutGuard: d.cfg.Gateway.LockoutGuard,
+		NoPasswordTranslation: !d.cfg.Gateway.TranslatePasswords, LockoutGuard: d.cfg.Gateway.LockoutGuard, Shared: d.shared,
 		Reconnect: d.cfg.Gateway.Reconnect, RelaySASL: d.cfg.Gateway.SASL == "relay",
 	})
 	if err == nil {
@@ -208,6 +217,7 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) error {
 	group.Go(func() error { return served(adminServer.Serve(d.admin)) })
 	if d.engine != nil {
 		group.Go(func() error { return d.engine.Run(background) })
+		group.Go(func() error { return d.tendDelegation(background) })
 		group.Go(func() error { return d.supervisor.Run(background) })
 	}
 	if d.gateway != nil {
@@ -215,6 +225,9 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) error {
 		if d.ldap != nil {
 			group.Go(func() error { return served(d.gateway.ServeStartTLS(d.ldap)) })
 		}
+	}
+	if d.delegate != nil {
+		group.Go(d.delegate.serve)
 	}
 	d.announce()
 
@@ -228,6 +241,7 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) error {
 			d.log.Warn("sessions were cut off at shutdown", "err", err)
 		}
 	}
+	d.delegate.close(late)
 	stop()
 	_ = metricsServer.Shutdown(late)
 	_ = adminServer.Shutdown(late)
@@ -267,6 +281,9 @@ func (d *daemon) announce() {
 	if d.ldap != nil {
 		attrs = append(attrs, "ldap", d.ldap.Addr().String())
 	}
+	if d.delegate != nil {
+		attrs = append(attrs, "delegate", d.delegate.listener.Addr().String())
+	}
 	d.log.Info("serving", attrs...)
 }
 
@@ -284,6 +301,11 @@ func (d *daemon) close() {
 		if l != nil {
 			_ = l.Close()
 		}
+	}
+	if d.delegate != nil {
+		now, cancel := context.WithCancel(context.Background())
+		cancel()
+		d.delegate.close(now)
 	}
 	if d.domains != nil {
 		d.domains.close()

@@ -9,21 +9,24 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/dirgate/dirgate/cmd/internal/admin"
 	"github.com/dirgate/dirgate/cmd/internal/config"
 	"github.com/dirgate/dirgate/gateway/ldapwire"
+	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/secret"
 	"github.com/dirgate/dirgate/testenv/adsim"
 	"github.com/dirgate/dirgate/testenv/jcsim"
 	"github.com/urfave/cli/v2"
 )
 
-// Offsets of --listen-base. +2 and +3 belong to listeners that this version
-// does not have.
+// Offsets of --listen-base. +3 belongs to a listener that this version does not
+// have.
 const (
 	offsetLDAPS         = 0
 	offsetLDAP          = 1
+	offsetDelegate      = 2
 	offsetMetrics       = 4
 	offsetJumpCloud     = 5
 	offsetJumpCloudLDAP = 6
@@ -44,7 +47,7 @@ func devCommand(io streams) *cli.Command {
 	flags := func() []cli.Flag {
 		return []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print one line of JSON when everything is ready"},
-			&cli.IntFlag{Name: "listen-base", Usage: "first of eight `PORT`s: +0 LDAPS, +1 LDAP with StartTLS, +4 metrics, +5 JumpCloud API, +6 JumpCloud LDAPS, +7 AD LDAPS (default: free ports)"},
+			&cli.IntFlag{Name: "listen-base", Usage: "first of eight `PORT`s: +0 LDAPS, +1 LDAP with StartTLS, +2 validation API, +4 metrics, +5 JumpCloud API, +6 JumpCloud LDAPS, +7 AD LDAPS (default: free ports)"},
 			&cli.StringFlag{Name: "dir", Usage: "empty or new `FOLDER` to work in, which is kept (default: a temporary one)"},
 		}
 	}
@@ -152,7 +155,7 @@ func (w *devWorld) prepare() (err error) {
 		dir = w.temp
 	}
 	w.setup = installation{path: filepath.Join(dir, "dirgate.yaml"), hosts: []string{"localhost", "127.0.0.1", "::1"},
-		listen: w.address(offsetLDAPS), ldap: w.address(offsetLDAP), metrics: w.address(offsetMetrics)}
+		listen: w.address(offsetLDAPS), ldap: w.address(offsetLDAP), metrics: w.address(offsetMetrics), delegate: w.address(offsetDelegate)}
 	if w.cfg, err = w.setup.create(); err != nil {
 		return err
 	}
@@ -210,7 +213,7 @@ func (w *devWorld) startJumpCloud() (err error) {
 // startAll starts both simulators with the same people, registers the domain
 // and makes the daemon.
 func (w *devWorld) startAll() error {
-	for _, start := range []func() error{w.startAD, w.startJumpCloud, w.addToJumpCloud, w.startDaemon, w.register} {
+	for _, start := range []func() error{w.startAD, w.startJumpCloud, w.addToJumpCloud, w.startDaemon, w.register, w.makeToken} {
 		if err := start(); err != nil {
 			return err
 		}
@@ -261,6 +264,7 @@ func (w *devWorld) startDaemon() error {
 	}
 	w.facts.LDAPS = "ldaps://" + w.daemon.ldaps.Addr().String()
 	w.facts.LDAP = "ldap://" + w.daemon.ldap.Addr().String()
+	w.facts.Delegate = "https://" + w.daemon.delegate.listener.Addr().String()
 	w.facts.Metrics = "http://" + w.daemon.metrics.Addr().String()
 	w.facts.AdminSocket = w.cfg.Admin.Socket
 	return nil
@@ -280,6 +284,14 @@ func (w *devWorld) register() error {
 		JumpCloudURL: new(w.cloud.URL()), JumpCloudLDAP: new(w.cloud.LDAPURL()), JumpCloudCAPEM: new(string(ca)),
 		JumpCloudOrgID: new(w.cloud.OrgID()), JumpCloudAPIKey: []byte(w.facts.APIKey),
 	})
+	return err
+}
+
+// makeToken makes a token that may do everything, for the time that dev runs.
+func (w *devWorld) makeToken() error {
+	made, err := localOn(w.daemon.opened.store, w.daemon.domains).CreateToken(context.WithoutCancel(w.c.Context), admin.TokenRequest{
+		Name: "dev", Scopes: []string{store.ScopeValidate, store.ScopeChange, store.ScopeStatus}, Life: 30 * 24 * time.Hour})
+	w.facts.DelegateToken = made.Text
 	return err
 }
 

@@ -24,6 +24,8 @@ func (w *devWorld) print() error {
 	b.WriteString("Running until interrupted:\n\n")
 	row("dirgate LDAPS", f.LDAPS)
 	row("dirgate LDAP, StartTLS", f.LDAP)
+	row("validation API", suffixed(f.Delegate, "/v1/openapi.json"))
+	row("its token", f.DelegateToken)
 	row("dirgate metrics", suffixed(f.Metrics, "/metrics"))
 	row("embedded AD", f.AD)
 	row("embedded JumpCloud API", f.JumpCloud)
@@ -73,6 +75,10 @@ func (w *devWorld) examples(b *strings.Builder) error {
 		fmt.Fprintf(b, "\n# a search, as any application makes it\nldapsearch -H %s -x -LLL -D %s -w %s -b %s '(sAMAccountName=alice)' cn mail memberOf\n",
 			entry, alice.UPN, alice.Password, f.BaseDN)
 		fmt.Fprintf(b, "\n# alice changes her password in AD\n%s", change)
+	}
+	if f.Delegate != "" {
+		fmt.Fprintf(b, "\n# is this password right, and if not, why?\ncurl --cacert %s -H 'authorization: Bearer %s' -H 'content-type: application/json' -d '{\"username\":\"dave\",\"password\":\"%s\"}' %s/v1/validate\n",
+			f.CAFile, f.DelegateToken, devPassword, f.Delegate)
 	}
 	switch {
 	case w.cloud != nil && w.ad != nil:

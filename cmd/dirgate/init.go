@@ -27,11 +27,12 @@ func initCommand(io streams) *cli.Command {
 			&cli.StringSliceFlag{Name: "host", Usage: "`NAME` or address by which clients reach the gateway; repeat for more (default: this machine's name, localhost)"},
 			&cli.StringFlag{Name: "data-dir", Usage: "`FOLDER` of the store"},
 			&cli.StringFlag{Name: "listen", Usage: "LDAPS `ADDRESS`", Value: config.Default().Gateway.LDAPS},
+			&cli.StringFlag{Name: "delegate-listen", Usage: "`ADDRESS` of the validation API and the user portal, HTTPS; empty: none", Value: ":8443"},
 			&cli.StringFlag{Name: "metrics-listen", Usage: "metrics `ADDRESS`", Value: config.Default().Metrics.Listen},
 		},
 		Action: func(c *cli.Context) error {
 			setup := installation{path: c.String("config"), hosts: c.StringSlice("host"), dataDir: c.String("data-dir"),
-				listen: c.String("listen"), metrics: c.String("metrics-listen")}
+				listen: c.String("listen"), metrics: c.String("metrics-listen"), delegate: c.String("delegate-listen")}
 			cfg, err := setup.create()
 			if err != nil {
 				return fmt.Errorf("init: %w", err)
@@ -52,6 +53,7 @@ type installation struct {
 	hosts           []string
 	dataDir         string
 	listen, metrics string
+	delegate        string // empty: none
 	ldap            string // address of StartTLS; empty: none
 
 	ca *certs.CA // once it was created
@@ -212,6 +214,7 @@ func (i *installation) plan() (*config.Config, error) {
 		}
 	}
 	cfg.Gateway.LDAPS, cfg.Gateway.LDAP, cfg.Metrics.Listen = i.listen, i.ldap, i.metrics
+	cfg.Delegate.Listen = i.delegate
 	if len(i.hosts) == 0 {
 		i.hosts = []string{"localhost", "127.0.0.1", "::1"}
 		if name, err := os.Hostname(); err == nil && name != "" && name != "localhost" {

@@ -100,6 +100,7 @@ type installation struct {
 	exited      chan error
 	ldaps       string // host:port
 	metricsAddr string
+	delegate    string // host:port; empty: it is not served
 }
 
 func newInstallation(t *testing.T) *installation {
@@ -107,7 +108,7 @@ func newInstallation(t *testing.T) *installation {
 	in := &installation{t: t, dir: filepath.Join(t.TempDir(), "etc")}
 	in.config = filepath.Join(in.dir, "dirgate.yaml")
 	in.ca = filepath.Join(in.dir, "ca.crt")
-	in.must("init", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
+	in.must("init", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--delegate-listen", "127.0.0.1:0")
 	return in
 }
 
@@ -133,8 +134,9 @@ func (in *installation) must(args ...string) string {
 }
 
 var (
-	sayLDAPS   = regexp.MustCompile(` ldaps=(\S+)`)
-	sayMetrics = regexp.MustCompile(` metrics=(\S+)`)
+	sayLDAPS    = regexp.MustCompile(` ldaps=(\S+)`)
+	sayMetrics  = regexp.MustCompile(` metrics=(\S+)`)
+	sayDelegate = regexp.MustCompile(` delegate=(\S+)`)
 )
 
 // serve starts the daemon and waits until it serves.
@@ -167,6 +169,10 @@ func (in *installation) serve(args ...string) {
 	select {
 	case line := <-serving:
 		in.ldaps = sayLDAPS.FindStringSubmatch(line)[1]
+		in.delegate = ""
+		if m := sayDelegate.FindStringSubmatch(line); m != nil {
+			in.delegate = m[1]
+		}
 		in.metricsAddr = sayMetrics.FindStringSubmatch(line)[1]
 	case err := <-exited:
 		in.daemon = nil

@@ -23,6 +23,7 @@ import (
 
 // Backend is what can be asked.
 type Backend interface {
+	TokenBackend
 	Domains(ctx context.Context) ([]store.Domain, error)
 	Domain(ctx context.Context, name string) (store.Domain, error)
 	Register(ctx context.Context, req RegisterRequest) (RegisterAnswer, error)

@@ -78,6 +78,7 @@ func Handler(b Backend) http.Handler {
 	serve(mux, pathRotate, func(ctx context.Context, _ nothing) (Rotation, error) { return b.RotateKeys(ctx) })
 	serveUpdate(mux, b)
 	serveMirror(mux, b)
+	serveTokens(mux, b)
 	serveWhy(mux, b)
 	serveOrder(mux, b)
 	serveBackup(mux, b)

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/dirgate/dirgate/delegate"
+	"github.com/dirgate/dirgate/gateway"
+	"github.com/dirgate/dirgate/replicate"
+	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/dirgate/dirgate/store/secret"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// delegation is the validation API: what the role delegate runs.
+type delegation struct {
+	validator *delegate.Validator
+	server    *http.Server
+	listener  net.Listener
+}
+
+// newDelegate makes the validation API and its listener.
+func (d *daemon) newDelegate(registry *prometheus.Registry) error {
+	log := d.log.With("in", "delegate")
+	recorder := &replicate.BindRecorder{Store: d.opened.store, Peers: d.domains.peers, Log: d.log.With("in", "replicate")}
+	validator, err := delegate.New(delegate.Config{
+		Domains: (&delegateDomains{domains: d.domains, made: make(map[*gateway.Domain]*delegate.Domain)}).list,
+		Cloud:   newCloudFacts(d.domains), Guard: d.shared, Capture: d.opened.store, Record: recorder,
+		Metrics: delegate.NewMetrics(registry), Log: log, Preflight: delegate.Preflight(d.cfg.Delegate.Preflight),
+		Throttle:    delegate.Throttle{PerClient: d.cfg.Delegate.RefusalsPerClient, PerUser: d.cfg.Delegate.RefusalsPerUser},
+		TellUnknown: d.cfg.Delegate.TellUnknownUsers,
+	})
+	if err != nil {
+		return err
+	}
+	conf, err := d.delegateTLS()
+	if err != nil {
+		validator.Close()
+		return err
+	}
+	plain, err := listen("delegate.listen", "tcp", d.cfg.Delegate.Listen)
+	if err != nil {
+		validator.Close()
+		return err
+	}
+	handler := delegate.Handler(delegate.APIConfig{Validator: validator, Tokens: tokenCheck{d.opened.store}, Log: log,
+		ClientCertificates: conf.ClientCAs != nil})
+	d.delegate = &delegation{validator: validator, listener: plain, server: &http.Server{
+		Handler: handler, TLSConfig: conf, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 20 * time.Second, WriteTimeout: 3 * time.Minute, // a change may take two
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+	}}
+	return nil
+}
+
+// delegateTLS is the listener's configuration. Only a certificate of
+// tls.client_ca_file is asked for, and none is needed.
+func (d *daemon) delegateTLS() (*tls.Config, error) {
+	base := d.certs.Config()
+	conf := &tls.Config{MinVersion: base.MinVersion, GetCertificate: base.GetCertificate, NextProtos: []string{"h2", "http/1.1"}}
+	path := d.cfg.TLS.ClientCAFile
+	if path == "" {
+		return conf, nil
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("tls.client_ca_file: %w", err)
+	}
+	conf.ClientCAs = x509.NewCertPool()
+	if !conf.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("tls.client_ca_file: %s holds no certificate in PEM", path)
+	}
+	conf.ClientAuth = tls.VerifyClientCertIfGiven
+	return conf, nil
+}
+
+func (g *delegation) serve() error { return served(g.server.ServeTLS(g.listener, "", "")) }
+
+// close ends it: requests first, while ctx lasts.
+func (g *delegation) close(ctx context.Context) {
+	if g == nil {
+		return
+	}
+	if err := g.server.Shutdown(ctx); err != nil {
+		_ = g.server.Close()
+	}
+	_ = g.listener.Close()
+	g.validator.Close()
+}
+
+// tokenCheck is the store's tokens at the present time.
+type tokenCheck struct{ store *store.Store }
+
+func (t tokenCheck) Authorize(ctx context.Context, token secret.Bytes, scope string) (string, bool, error) {
+	return t.store.Authorize(ctx, token, scope, time.Now())
+}
+
+// delegateDomains makes the Validator's domains of those of the gateway, which
+// keep their pointers until a registration changes.
+type delegateDomains struct {
+	domains *domains
+
+	mu   sync.Mutex
+	made map[*gateway.Domain]*delegate.Domain // guarded by mu
+}
+
+func (d *delegateDomains) list() []*delegate.Domain {
+	offered := d.domains.forGateway()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := make(map[*gateway.Domain]*delegate.Domain)
+	var list []*delegate.Domain
+	for i, g := range offered {
+		if g.Foreign {
+			continue
+		}
+		made := d.made[g]
+		if made == nil {
+			made = d.make(g)
+			if i+1 < len(offered) && offered[i+1].Foreign {
+				cloud := offered[i+1]
+				made.CloudLDAP, made.CloudBase = cloud.DCs, "ou=Users,"+cloud.BaseDN
+			}
+		}
+		now[g] = made
+		list = append(list, made)
+	}
+	d.made = now
+	return list
+}
+
+// make fills in what only the registration says. What cannot be read fails when
+// it is used, so that no user of that domain is taken for unknown.
+func (d *delegateDomains) make(g *gateway.Domain) *delegate.Domain {
+	out := &delegate.Domain{Name: g.Name, NetBIOS: g.NetBIOS, BaseDN: g.BaseDN, Capture: g.Capture}
+	reg, err := d.domains.store.Domain(g.Name)
+	out.Account, out.UseCase = cmp.Or(reg.ImportAccount, reg.SyncAccount), identity.UseCase(reg.UseCase)
+	out.Password = func() (secret.Bytes, error) {
+		if err != nil {
+			return secret.Bytes{}, err
+		}
+		kind := store.CredImportPassword
+		if reg.ImportAccount == "" {
+			kind = store.CredSyncPassword
+		}
+		return d.domains.store.Credential(reg.Name, kind, d.domains.opener)
+	}
+	if set, ok := g.DCs.(delegate.WriteDialer); ok {
+		out.DCs = set
+	} else {
+		out.DCs = neverWritable{g.DCs}
+	}
+	return out
+}
+
+// neverWritable is the controllers of a domain that cannot be served.
+type neverWritable struct{ gateway.Dialer }
+
+func (n neverWritable) DialWritable(ctx context.Context) (*tls.Conn, string, error) {
+	return n.Dial(ctx)
+}
+
+// delegationEvery is how often the delegation state is looked at.
+const delegationEvery = 10 * time.Minute
+
+// tendDelegation tells JumpCloud that the import it waits for runs, until ctx
+// ends (see delegate.NextDelegation).
+func (d *daemon) tendDelegation(ctx context.Context) error {
+	ticker := time.NewTicker(delegationEvery)
+	defer ticker.Stop()
+	for {
+		if all, err := d.domains.registered(); err == nil {
+			for _, reg := range all {
+				d.moveDelegation(ctx, reg)
+			}
+		} else if !errors.Is(err, errNoDomain) {
+			d.log.Warn("delegation states not looked at", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (d *daemon) moveDelegation(ctx context.Context, reg store.Domain) {
+	facts := newCloudFacts(d.domains)
+	state, err := facts.Delegation(ctx, reg.Name)
+	if err == nil {
+		if next, move := delegate.NextDelegation(state, identity.UseCase(reg.UseCase), true); move {
+			if err = facts.setDelegation(ctx, reg, next); err == nil {
+				d.log.Info("delegated password validation switched on at JumpCloud", "domain", reg.Name, "from", string(state))
+			}
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		d.log.Warn("delegation state not moved; it will be tried again", "domain", reg.Name, "after", delegationEvery, "err", err)
+	}
+}
