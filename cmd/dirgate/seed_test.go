@@ -54,8 +54,14 @@ func seedImport(ctx context.Context, st *store.Store) error {
 			CursorName: "import/corp.example.test", Cursor: []byte("{}"),
 			Held: []store.HeldChange{{Change: identity.Change{Kind: identity.UserChange, Account: identity.Account{GUID: identity.GUID{2}, SAM: "bob"}},
 				Class: "removals", Reason: "over a limit"}},
+			Verdicts: []store.Verdict{
+				{Direction: identity.Import, GUID: identity.GUID{2}, Name: "bob", Since: now, Actions: []string{"delete user (left the scope)"}},
+				{Direction: identity.Import, GUID: identity.GUID{3}, Name: "carol", Since: now, Skip: "JumpCloud needs a first and a last name"},
+				{Direction: identity.Import, GUID: identity.GUID{1}, Name: "alice", Since: now, Won: "lastname: AD's \"Liddell\" over JumpCloud's \"Hargreaves\"", WonAt: now},
+			},
 		}),
-		st.PutLink(ctx, identity.Link{Domain: "corp.example.test", GUID: identity.GUID{1}, JumpCloudID: "5f00000000000000000000a1", Username: "alice.l", At: now}),
+		st.PutLink(ctx, identity.Link{Domain: "corp.example.test", GUID: identity.GUID{1}, JumpCloudID: "5f00000000000000000000a1", Username: "alice.l", At: now,
+			How: "taken over by the import", PasswordAuthority: identity.JumpCloud}),
 		st.PutLink(ctx, identity.Link{Domain: "corp.example.test", GUID: identity.GUID{9}, JumpCloudID: "5f00000000000000000000a9", Username: "gone", At: now}),
 		st.PutGroupLink(ctx, identity.GroupLink{Domain: "corp.example.test", GUID: identity.GUID{100}, GroupID: "5f00000000000000000000b1", Name: "Scope", At: now}),
 	)
