@@ -23,17 +23,34 @@ type job struct {
 	peers    *Peers
 	facts    plan.PasswordCase
 	decision plan.Decision
+	away     bool // JumpCloud is: nothing was recorded
 }
 
-// apply works on one pending change and returns when to try it again (zero:
-// not by itself). The error is one of the store; what the two sides say is
-// recorded in the log.
-func (e *Engine) apply(ctx context.Context, entry identity.Entry) (retry time.Time, err error) {
+// apply works on one pending change. The result's error is one of the store;
+// what the two sides say is recorded in the log.
+func (e *Engine) apply(ctx context.Context, entry identity.Entry) result {
 	j := job{entry: entry, log: e.cfg.Log.With("seq", entry.Seq, "account", entry.Account.GUID.String())}
-	if err := e.decide(ctx, &j); err != nil {
+	r := result{entry: entry}
+	r.retry, r.err = e.work(ctx, &j)
+	if j.away {
+		r.away = j.peers.JumpCloud
+	}
+	if j.decision.Verb == plan.Wait && plan.AwaitsUser(j.decision.Reason) {
+		r.awaits = true
+		if j.facts.Link != nil {
+			r.gone = j.facts.Link.JumpCloudID
+		}
+	}
+	return r
+}
+
+// work decides about a change and does it. It returns when to try again (zero:
+// not by itself).
+func (e *Engine) work(ctx context.Context, j *job) (retry time.Time, err error) {
+	if err := e.decide(ctx, j); err != nil {
 		return e.later(ctx, j, "decide", err)
 	}
-	why := j.decision.Reason
+	entry, why := j.entry, j.decision.Reason
 	switch j.decision.Verb {
 	case plan.Wait:
 		return e.later(ctx, j, "wait", errors.New(why))
@@ -72,12 +89,18 @@ func (e *Engine) decide(ctx context.Context, j *job) (err error) {
 		return err
 	}
 	if _, early := plan.Early(j.facts); !early {
+		if err := e.askImport(j); err != nil {
+			return err
+		}
 		if err := gatherJumpCloud(ctx, e.cfg.Store, j.peers.JumpCloud.Once(readLimit), j.entry.Account, &j.facts); err != nil {
 			return err
 		}
 	}
 	j.decision = plan.Password(j.facts)
 	if j.facts.Doubt = e.doubts.held(j.entry.Seq, j.decision, e.cfg.Now()); j.facts.Doubt > 0 {
+		if err := e.askRivals(j); err != nil {
+			return err
+		}
 		j.decision = plan.Password(j.facts)
 	}
 	return nil
@@ -91,15 +114,19 @@ func gatherJumpCloud(ctx context.Context, st *store.Store, cloud *jumpcloud.Clie
 		if err == nil {
 			u := fromJumpCloud(linked)
 			c.Linked = &u
-		} else if !jumpcloud.NotFound(err) {
-			return err
 		}
-		return nil
-	}
-	if !errors.Is(err, store.ErrNotFound) {
+		if !jumpcloud.NotFound(err) || !c.Settings.Use.Imports() {
+			return ignore(err, jumpcloud.NotFound)
+		}
+		// The import may make it again: who has its names matters then.
+	} else if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	found, err := cloud.FindUsers(ctx, c.AD.Username, c.AD.JoinMail())
+	name, mail := plan.Username(c.Settings.Mapping, c.AD), c.AD.JoinMail()
+	if name == "" && mail == "" {
+		return nil // nobody to look for, which plan says
+	}
+	found, err := cloud.FindUsers(ctx, name, mail)
 	if err != nil {
 		return err
 	}
@@ -116,8 +143,15 @@ func gatherJumpCloud(ctx context.Context, st *store.Store, cloud *jumpcloud.Clie
 	return nil
 }
 
+func ignore(err error, is func(error) bool) error {
+	if is(err) {
+		return nil
+	}
+	return err
+}
+
 // chosen is the JumpCloud user that the decision names.
-func (j job) chosen() *identity.User {
+func (j *job) chosen() *identity.User {
 	if j.facts.Linked != nil {
 		return j.facts.Linked
 	}
@@ -149,7 +183,7 @@ func dateOf(u *identity.User) string {
 }
 
 // setPassword writes the password to JumpCloud, once.
-func (e *Engine) setPassword(ctx context.Context, j job) (retry time.Time, err error) {
+func (e *Engine) setPassword(ctx context.Context, j *job) (retry time.Time, err error) {
 	user := j.chosen()
 	link := &identity.Link{Domain: j.entry.Account.Domain, GUID: j.facts.AD.GUID, JumpCloudID: user.ID,
 		Username: user.Username, At: e.cfg.Now(), PasswordSeq: j.entry.Seq, PasswordAt: e.cfg.Now(), PasswordSet: passwordSet(j.entry, j.facts.AD.PwdLastSet, e.cfg.AnswerLimit)}
@@ -197,7 +231,7 @@ func (e *Engine) setPassword(ctx context.Context, j job) (retry time.Time, err e
 	return retry, e.applied(ctx, j, link)
 }
 
-func (e *Engine) applied(ctx context.Context, j job, link *identity.Link) error {
+func (e *Engine) applied(ctx context.Context, j *job, link *identity.Link) error {
 	// The write has happened: its record must not fall to a shutdown.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
@@ -215,17 +249,22 @@ func (e *Engine) applied(ctx context.Context, j job, link *identity.Link) error 
 }
 
 // conflict says how a person gets out of it.
-func conflict(j job, err error) string {
+func conflict(j *job, err error) string {
 	return fmt.Sprintf("%v: if that link is wrong, run `dirgate user unlink %s`, then run `dirgate changelog retry %d`",
 		err, j.chosen().ID, j.entry.Seq)
 }
 
 // notSet records why JumpCloud does not have the password.
-func (e *Engine) notSet(ctx context.Context, j job, err error) (retry time.Time, _ error) {
+func (e *Engine) notSet(ctx context.Context, j *job, err error) (retry time.Time, _ error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	next := e.cfg.Now().Add(e.wait(j.entry, err))
 	switch {
+	case jumpcloud.Away(err):
+		// Between the reading and the writing others met the outage. The record
+		// takes the attempt back: nothing was sent.
+		j.away = true
+		return next, e.cfg.Store.Defer(ctx, j.entry.Seq, e.cfg.Now(), err.Error())
 	case jumpcloud.Unknown(err):
 		j.log.Warn("JumpCloud did not answer; the user is read back before another try", "err", err, "retry_at", next)
 		e.cfg.Metrics.action(identity.Import, plan.SetPassword, "unknown")
@@ -257,9 +296,12 @@ func refusalWords(seq identity.Seq, err error) string {
 
 // later puts a change off that could not even be decided: a side is down, the
 // domain's registration is gone, or what was seen must be seen again.
-func (e *Engine) later(ctx context.Context, j job, doing string, err error) (retry time.Time, _ error) {
-	if ctx.Err() != nil {
+func (e *Engine) later(ctx context.Context, j *job, doing string, err error) (retry time.Time, _ error) {
+	switch {
+	case ctx.Err() != nil:
 		return retry, nil
+	case jumpcloud.Away(err):
+		return e.putBack(j)
 	}
 	j.entry.Attempts++
 	next := e.cfg.Now().Add(e.wait(j.entry, err))

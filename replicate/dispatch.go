@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/dirgate/dirgate/replicate/jumpcloud"
+	"github.com/dirgate/dirgate/replicate/plan"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 )
@@ -21,6 +23,12 @@ type dispatcher struct {
 	// busy are the accounts that are worked on, with their other changes.
 	busy map[account][]identity.Seq
 	done chan result // has room for every worker
+
+	outages outages
+	// waiting are the accounts whose password waits for the import to make the
+	// user; hurry are the changes that do not wait for their time.
+	waiting map[account]identity.Seq
+	hurry   map[identity.Seq]bool
 }
 
 // account is what changes are kept in order by.
@@ -34,10 +42,18 @@ type result struct {
 	entry identity.Entry
 	retry time.Time // zero: not by itself
 	err   error     // of the store
+
+	// away is the client whose JumpCloud is away; nil: it is not.
+	away *jumpcloud.Client
+	// awaits: the import is to make the account's user. gone is the user that
+	// the account is linked to and that is not there any more; empty: none.
+	awaits bool
+	gone   string
 }
 
 func newDispatcher(e *Engine) *dispatcher {
-	return &dispatcher{engine: e, busy: make(map[account][]identity.Seq), paused: make(map[string][]identity.Seq), done: make(chan result, e.cfg.Workers)}
+	return &dispatcher{engine: e, busy: make(map[account][]identity.Seq), paused: make(map[string][]identity.Seq), done: make(chan result, e.cfg.Workers),
+		outages: outages{of: make(map[string]*outage), back: make(chan string)}, waiting: make(map[account]identity.Seq), hurry: make(map[identity.Seq]bool)}
 }
 
 const page = 256 // changes held in memory at once
@@ -58,7 +74,13 @@ func (d *dispatcher) load() error {
 		}
 		for _, entry := range entries {
 			after = entry.Seq
+			if d.outages.holds(entry) || d.hurry[entry.Seq] {
+				continue
+			}
 			d.queue.put(entry.Seq, entry.NextTry)
+			if err := d.waits(entry); err != nil {
+				return err
+			}
 		}
 		if len(entries) < page {
 			return nil
@@ -80,6 +102,9 @@ func (d *dispatcher) follow() error {
 			d.followed = r.Seq
 			if r.Type == store.RecordAccepted || r.Type == store.RecordRetried {
 				d.queue.put(r.Change, time.Time{})
+			}
+			if err := d.imported(r); err != nil {
+				return err
 			}
 		}
 		if len(records) < limit {
@@ -108,10 +133,17 @@ func (d *dispatcher) start(ctx context.Context) error {
 }
 
 func (d *dispatcher) begin(ctx context.Context, entry identity.Entry, now time.Time) {
-	if entry.Status != identity.StatusPending || entry.Direction != identity.Import || entry.Kind.IsState() {
+	if entry.Direction != identity.Import || entry.Kind.IsState() {
 		return // changes of state are another's to apply
 	}
-	if entry.NextTry.After(now) {
+	do := d.engine.apply
+	switch hurry := d.hurry[entry.Seq]; {
+	case entry.Status == identity.StatusDead && plan.LacksUser(entry.Reason):
+		do = d.engine.revive
+	case entry.Status != identity.StatusPending:
+		delete(d.hurry, entry.Seq)
+		return
+	case entry.NextTry.After(now) && !hurry:
 		d.queue.put(entry.Seq, entry.NextTry)
 		return
 	}
@@ -119,15 +151,18 @@ func (d *dispatcher) begin(ctx context.Context, entry identity.Entry, now time.T
 		d.paused[entry.Account.Domain] = append(d.paused[entry.Account.Domain], entry.Seq)
 		return
 	}
+	if d.outages.hold(entry) {
+		return
+	}
 	key := accountOf(entry)
 	if waiting, busy := d.busy[key]; busy {
 		d.busy[key] = append(waiting, entry.Seq)
 		return
 	}
+	delete(d.hurry, entry.Seq)
 	d.busy[key] = nil
 	go func() { // ends by being received from done, which run and drain wait for
-		retry, err := d.engine.apply(ctx, entry)
-		d.done <- result{entry, retry, err}
+		d.done <- do(ctx, entry)
 	}()
 }
 
@@ -168,8 +203,12 @@ func (d *dispatcher) finish(r result) error {
 	switch {
 	case r.err != nil:
 		d.queue.put(r.entry.Seq, d.engine.cfg.Now().Add(storePause))
+	case r.away != nil && d.outages.begin(r.entry, r.away):
 	case !r.retry.IsZero():
 		d.queue.put(r.entry.Seq, r.retry)
+	}
+	if r.err == nil && r.awaits {
+		return d.await(r)
 	}
 	return r.err
 }
@@ -196,6 +235,8 @@ func (d *dispatcher) drain(ctx context.Context) (err error) {
 func (d *dispatcher) run(ctx context.Context) {
 	woken, stop := d.engine.cfg.Store.Watch()
 	defer stop()
+	d.outages.ctx = ctx
+	defer d.outages.waiters.Wait()
 	defer func() {
 		for len(d.busy) > 0 {
 			_ = d.finish(<-d.done) // an error of the store is met again at the next start
@@ -223,9 +264,15 @@ func (d *dispatcher) run(ctx context.Context) {
 // turn brings the queue up to date and starts what is due. Everything is read
 // once a minute: a net under what following the log might miss.
 func (d *dispatcher) turn(ctx context.Context, loaded *time.Time, now time.Time) error {
+	d.release(d.outages.ended(d.engine.cfg.Peers))
 	if loaded.IsZero() || now.Sub(*loaded) >= longestWait {
 		if err := d.load(); err != nil {
 			return err
+		}
+		if loaded.IsZero() {
+			if err := d.loadDead(); err != nil {
+				return err
+			}
 		}
 		*loaded = now
 		d.engine.doubts.prune(now)
@@ -250,6 +297,8 @@ func (d *dispatcher) wait(ctx context.Context, woken <-chan struct{}, loaded tim
 	case <-timer.C:
 	case r := <-d.done:
 		return d.finish(r)
+	case domain := <-d.outages.back:
+		d.release(d.outages.end(domain))
 	}
 	return nil
 }

@@ -28,6 +28,14 @@
 // are recorded before they are made, so that neither restarts nor several
 // changes make more of them than plan.Settle allows for a change.
 //
+// A password whose account has no JumpCloud user yet waits for the import, and
+// is woken by the import's record in the log. Where the import gives the account
+// no user, by its own rules, the change is a dead letter with that reason; it
+// is applied all the same when the user is made later, unless AD has another
+// password since. While JumpCloud is away (see package jumpcloud) changes
+// are held as numbers, without attempts or records, and begin in order when it
+// is back.
+//
 // Not guaranteed: JumpCloud has no call that tells whether a password is
 // equal to a given one. An unanswered write counts as applied when the user's
 // password_date has moved since the evidence was taken; another change of the

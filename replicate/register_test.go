@@ -225,7 +225,7 @@ func TestShow(t *testing.T) {
 	if v.Link == nil || v.PasswordStatus != "Active" || len(v.Changes) != 1 {
 		t.Errorf("after the join: %+v", v)
 	}
-	if v := show("bob"); v.JumpCloud != nil || !strings.Contains(v.Match, "no JumpCloud user") {
+	if v := show("bob"); v.JumpCloud != nil || !strings.Contains(v.Match, "waits for the import") {
 		t.Errorf("nobody to be joined with: %+v", v)
 	}
 	for range 3 { // whatever is asked

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
 	"github.com/dirgate/dirgate/replicate/plan"
@@ -92,11 +93,12 @@ func (v *UserView) addJumpCloud(ctx context.Context, st *store.Store, domain sto
 }
 
 func (v *UserView) addMatch(ctx context.Context, domain store.Domain, cloud *jumpcloud.Client) error {
-	found, err := cloud.FindUsers(ctx, v.AD.Username, v.AD.JoinMail())
+	found, err := cloud.FindUsers(ctx, plan.Username(domain.Mapping, v.AD), v.AD.JoinMail())
 	if err != nil {
 		return err
 	}
-	facts := plan.PasswordCase{AD: v.AD, Change: identity.Change{Account: identity.Account{GUID: v.AD.GUID}}}
+	facts := plan.PasswordCase{AD: v.AD, Change: identity.Change{Account: identity.Account{GUID: v.AD.GUID}},
+		Settings: settingsOf(domain), Now: time.Now()}
 	for _, u := range found {
 		facts.Candidates = append(facts.Candidates, fromJumpCloud(u))
 	}

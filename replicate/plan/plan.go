@@ -31,7 +31,8 @@ const (
 	// SetPassword: give the password to JumpCloud user Decision.UserID.
 	SetPassword Verb = "set-password"
 	// Wait: look again later. What was seen may be the delay of one
-	// controller, or a right that is missing for the moment.
+	// controller, or a right that is missing for the moment; or the import has
+	// yet to make the user ([AwaitsUser]).
 	Wait Verb = "wait"
 	// DeadLetter: it cannot be applied as things are; a person must act, and
 	// the sealed password is kept for a retry.
@@ -72,6 +73,14 @@ type PasswordCase struct {
 	Candidates []identity.User
 	// Taken are the ids of Candidates that are linked to another AD account.
 	Taken map[string]bool
+
+	// Settings are the domain's, and Now the time, by which the import decides
+	// whether the account gets a user; without them it gets none.
+	Settings Settings
+	Now      time.Time
+	// Rival says why the accounts taken together leave this one without a user
+	// ([Reasons]); empty: nothing is known.
+	Rival string
 }
 
 const temporary = "temporary password (must change at next logon)"
@@ -134,8 +143,8 @@ func Password(c PasswordCase) Decision {
 	case c.Link != nil && c.Link.PasswordSeq > c.Change.Seq && c.Change.Seq != 0:
 		return Decision{Verb: Discard, Reason: fmt.Sprintf("stale: JumpCloud has the password of change %d", c.Link.PasswordSeq)}
 	case c.Link != nil && c.Linked == nil:
-		return Decision{Verb: DeadLetter, Reason: fmt.Sprintf("the linked JumpCloud user %s (%s) no longer exists: to pair the account anew, run %s%s",
-			c.Link.Username, c.Link.JumpCloudID, unlink(c.AD.Username), retry(c.Change.Seq))}
+		return c.awaited(Decision{Verb: DeadLetter, Reason: fmt.Sprintf("the linked JumpCloud user %s (%s) no longer exists: to pair the account anew, run %s%s",
+			c.Link.Username, c.Link.JumpCloudID, unlink(c.AD.Username), retry(c.Change.Seq))})
 	case c.Link != nil:
 		return Decision{Verb: SetPassword, UserID: c.Link.JumpCloudID, Reason: "linked"}
 	}
@@ -147,9 +156,9 @@ func Password(c PasswordCase) Decision {
 // addresses are given to other people later, and a wrong pair hands one
 // person's password to another's account.
 func join(c PasswordCase) Decision {
-	name, mail := c.AD.Username, c.AD.JoinMail()
+	name, mail := Username(c.Settings.Mapping, c.AD), c.AD.JoinMail()
 	if name == "" || mail == "" {
-		return Decision{Verb: DeadLetter, Reason: "the AD account has no username or no mail address to be paired by: give it one" + retry(c.Change.Seq)}
+		return c.awaited(Decision{Verb: DeadLetter, Reason: "the AD account has no username or no mail address to be paired by: give it one" + retry(c.Change.Seq)})
 	}
 	var near []string
 	var match *identity.User
@@ -157,8 +166,8 @@ func join(c PasswordCase) Decision {
 		sameName, sameMail := strings.EqualFold(u.Username, name), strings.EqualFold(u.Mail, mail)
 		switch {
 		case sameName && sameMail && c.Taken[u.ID]:
-			return Decision{Verb: DeadLetter, Reason: fmt.Sprintf(
-				"JumpCloud user %q (%s) is linked to another AD account: if that is gone, run %s%s", u.Username, u.ID, unlink(u.ID), retry(c.Change.Seq))}
+			return c.awaited(Decision{Verb: DeadLetter, Reason: fmt.Sprintf(
+				"JumpCloud user %q (%s) is linked to another AD account: if that is gone, run %s%s", u.Username, u.ID, unlink(u.ID), retry(c.Change.Seq))})
 		case sameName && sameMail && match != nil:
 			return Decision{Verb: DeadLetter, Reason: fmt.Sprintf(
 				"two JumpCloud users have username %q and mail %q: change one of them%s", name, mail, retry(c.Change.Seq))}
@@ -177,7 +186,7 @@ func join(c PasswordCase) Decision {
 	if len(near) > 0 {
 		reason += " (" + strings.Join(near, "; ") + ")"
 	}
-	return Decision{Verb: DeadLetter, Reason: reason + ": make them agree" + retry(c.Change.Seq)}
+	return c.awaited(Decision{Verb: DeadLetter, Reason: reason + ": make them agree" + retry(c.Change.Seq)})
 }
 
 // retry, discard and unlink are the commands by which a person goes on.
