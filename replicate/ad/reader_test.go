@@ -34,9 +34,10 @@ type domain struct {
 	addUsers       func(prefix string, n int)
 	reconnectAdmin func() *ldap.Conn
 
+	keeper        string // bind name of an account that has the rights of sync from the fixture
 	syncer        string // bind name of an account that has no rights until allow gives it some
 	adminPassword secret.Bytes
-	allow         func(Grant)
+	allow         func(...Grant)
 }
 
 const serviceWord = "Serv1ce.Word"
@@ -66,10 +67,16 @@ func simulated(t testing.TB) *domain {
 		t.Fatal(err)
 	}
 	d.syncer, d.adminPassword = add("jcsync", "OU=Service,"+d.base, d.password), d.password
-	d.allow = func(g Grant) {
-		if err := s.DSACLs(g.Windows); err != nil {
-			t.Fatal(err)
+	d.allow = func(grants ...Grant) {
+		for _, g := range grants {
+			if err := s.DSACLs(g.Windows); err != nil {
+				t.Fatal(err)
+			}
 		}
+	}
+	d.keeper = add("jckeeper", "OU=Service,"+d.base, d.password)
+	if err := s.GrantSync(d.keeper, "OU=People,"+d.base); err != nil {
+		t.Fatal(err)
 	}
 	d.save = func() (func(), func()) {
 		content := s.Save()
@@ -91,13 +98,19 @@ func realDomain(t testing.TB) *domain {
 	d.reader = dc.AddServiceAccount(t, "svc-reader", d.password.Expose(), samba.DirSync, samba.ReadDeleted)
 	d.lowly = dc.AddServiceAccount(t, "svc-lowly", d.password.Expose())
 	d.syncer, d.adminPassword = dc.AddServiceAccount(t, "jcsync", d.password.Expose()), dc.AdminPassword
-	d.allow = func(g Grant) {
-		object, entry, ok := strings.Cut(strings.TrimPrefix(g.Samba, `samba-tool dsacl set --objectdn="`), `" --sddl="`)
-		if !ok {
-			t.Fatalf("%s: no command for Samba: %q", g.Right, g.Samba)
+	d.allow = func(grants ...Grant) {
+		entries, container := "", ""
+		for _, g := range grants { // one command for all: a second each
+			object, entry, ok := strings.Cut(strings.TrimPrefix(g.Samba, `samba-tool dsacl set --objectdn="`), `" --sddl="`)
+			if !ok {
+				t.Fatalf("%s: no command for Samba: %q", g.Right, g.Samba)
+			}
+			container = object
+			entries += strings.TrimSuffix(entry, `"`)
 		}
-		dc.Tool(t, "dsacl", "set", "--objectdn="+object, "--sddl="+strings.TrimSuffix(entry, `"`))
+		dc.Tool(t, "dsacl", "set", "--objectdn="+container, "--sddl="+entries)
 	}
+	d.keeper = dc.AddServiceAccount(t, "jckeeper", d.password.Expose(), samba.Sync)
 	d.save = func() (func(), func()) {
 		content := dc.Save(t)
 		d.connect(t)

@@ -164,8 +164,15 @@ func (d *desk) lookAround(ctx context.Context, cfg Config) error {
 	// (MS-ADTS 3.1.1.3.2.25).
 	if sids := dse.GetRawAttributeValues("tokenGroups"); len(sids) > 0 {
 		d.me.sid, d.me.groups = sids[0], sids[1:]
-		if e, err := d.one(ctx, "<SID="+sidText(d.me.sid)+">", "msDS-PrincipalName"); err == nil && e.GetAttributeValue("msDS-PrincipalName") != "" {
+		e, err := d.one(ctx, "<SID="+sidText(d.me.sid)+">", "msDS-PrincipalName", "sAMAccountName")
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			return err
+		case err != nil: // the bind name will do
+		case e.GetAttributeValue("msDS-PrincipalName") != "":
 			d.me.name = e.GetAttributeValue("msDS-PrincipalName")
+		default:
+			d.me.name = e.GetAttributeValue("sAMAccountName") + "@" + dnsName(d.base)
 		}
 	}
 	d.root, d.within = cfg.RootDN, cfg.RootDN

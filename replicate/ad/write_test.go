@@ -25,18 +25,18 @@ func (w *world) newWriter(change ...func(*WriterConfig)) *Writer {
 	return writer
 }
 
-// delegated is a Writer whose account was given every right but some, by the
-// commands that the Writer itself names.
-func (w *world) delegated(lacking ...string) *Writer {
+// delegated is a Writer whose account was given every right that sync takes, by
+// the commands that the Writer itself names.
+func (w *world) delegated() *Writer {
 	w.t.Helper()
 	writer := w.newWriter()
 	states, err := writer.Rights(w.t.Context(), "mail", "displayName", "department", "userPrincipalName")
 	w.must("rights", err)
+	var grants []Grant
 	for _, s := range states {
-		if !slices.Contains(lacking, s.Right.String()) {
-			w.allow(s.Grant)
-		}
+		grants = append(grants, s.Grant)
 	}
+	w.allow(grants...)
 	return writer
 }
 
@@ -443,4 +443,47 @@ func (w *world) needs(err error, right string) {
 		}
 	}
 	w.t.Errorf("%s: not named in %v", right, err)
+}
+
+// TestS3_RightsOfTheFixture finds the rights that sync takes in an account that
+// was given these and no others, not by the Writer's own commands.
+func TestS3_RightsOfTheFixture(t *testing.T) {
+	onBoth(t, func(t *testing.T, d *domain) {
+		w := d.world(t)
+		writer := w.newWriter(func(c *WriterConfig) { c.Account = w.keeper })
+		states, err := writer.Rights(t.Context(), "department")
+		w.must("rights", err)
+		for _, s := range states {
+			if lacks := s.Right.Attribute == "department"; !s.Known || s.Held == lacks {
+				t.Errorf("%s: got %+v", s.Right, s)
+			}
+		}
+		u, err := writer.CreateUser(t.Context(), newUser("kept"))
+		w.must("create", err)
+		_, err = writer.UpdateUser(t.Context(), u.GUID, []Attribute{{"givenName", []string{"K"}}, {"department", []string{"D"}}})
+		var lacking *RightsError
+		if !errors.As(err, &lacking) || len(lacking.Lacking) != 1 || lacking.Lacking[0].Right.Attribute != "department" {
+			t.Errorf("one of two attributes: got %v, want the one that lacks the right", err)
+		}
+		// Whoever may do these must not be able to do more.
+		for what, err := range map[string]error{
+			"delete":      w.keeperConn().Del(ldap.NewDelRequest(u.DN, nil)),
+			"move":        w.keeperConn().ModifyDN(ldap.NewModifyDNRequest(u.DN, "CN=kept", true, "CN=Users,"+w.base)),
+			"rename":      w.keeperConn().ModifyDN(ldap.NewModifyDNRequest(u.DN, "CN=other", true, "")),
+			"add outside": w.keeperConn().Add(&ldap.AddRequest{DN: "CN=x,OU=Groups," + w.base, Attributes: []ldap.Attribute{{Type: "objectClass", Vals: []string{"group"}}}}),
+		} {
+			if !ldap.IsErrorWithCode(err, ldap.LDAPResultInsufficientAccessRights) {
+				t.Errorf("%s: got %v, want 50", what, err)
+			}
+		}
+	})
+}
+
+func (w *world) keeperConn() *ldap.Conn {
+	w.t.Helper()
+	conn, err := ldap.DialURL("ldaps://"+w.dial.addr, ldap.DialWithTLSConfig(w.dial.conf))
+	w.must("connect", err)
+	w.t.Cleanup(func() { _ = conn.Close() })
+	w.must("bind", conn.Bind(w.keeper, serviceWord))
+	return conn
 }

@@ -55,6 +55,27 @@ func (d *Directory) DSACLs(line string) error {
 	return nil
 }
 
+// GrantSync delegates to an account what the sync account needs on a container,
+// and no more.
+func (d *Directory) GrantSync(account, container string) error {
+	d.mu.Lock()
+	e, refusal := d.resolve(account)
+	d.mu.Unlock()
+	if refusal != nil {
+		return fmt.Errorf("grant sync to %s: %w", account, refusal)
+	}
+	name := d.netbios + `\` + e.first("sAMAccountName")
+	for _, right := range []string{"T|CC;user", "T|CC;group", "S|CA;Reset Password;user",
+		"S|WP;givenName;user", "S|WP;sn;user", "S|WP;userAccountControl;user",
+		"S|WP;member;group", "S|WP;sAMAccountName;group", "S|WP;cn;group", "S|WP;name;group"} {
+		inherit, what, _ := strings.Cut(right, "|")
+		if err := d.DSACLs(fmt.Sprintf(`dsacls "%s" /I:%s /G "%s:%s"`, container, inherit, name, what)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 const resetRight = "reset password"
 
 // delegated reports whether an allowance covers target. Privileged objects

@@ -39,7 +39,7 @@
 // It is no server for real passwords: they are hashed in memory, but pass
 // through gldap as strings. It has no
 // access control lists (rights follow from Domain Admins, Account Operators,
-// [Directory.GrantReplication], [Directory.GrantDeletedObjects]
+// [Directory.GrantReplication], [Directory.GrantDeletedObjects], [Directory.DSACLs]
 // and, for a few attributes, being oneself), no fine-grained policies, no SASL
 // and no StartTLS. DSIDs in error texts are invented, as they differ between
 // builds of Windows.

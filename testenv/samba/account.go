@@ -167,6 +167,11 @@ const (
 	// ManagePeople allows creating, changing and deleting users and groups
 	// under OU=People.
 	ManagePeople
+	// Sync allows what the sync account needs under OU=People, and no more:
+	// creating users and groups; of users resetting the password and writing
+	// first and last name and userAccountControl; of groups writing the names
+	// and the members.
+	Sync
 )
 
 // AddServiceAccount adds an account under OU=Service whose password does not
@@ -189,6 +194,14 @@ const (
 	attrPwdLastSet      = "bf967a0a-0de6-11d0-a285-00aa003049e2"
 	attrLockoutTime     = "28630ebf-41d5-11d1-a9c1-0000f80367c1"
 	forceChangePassword = "00299570-246d-11d0-a768-00aa006e0529"
+
+	attrGivenName          = "f0f8ff8e-1191-11d0-a060-00aa006c33ed"
+	attrSN                 = "bf967a41-0de6-11d0-a285-00aa003049e2"
+	attrUserAccountControl = "bf967a68-0de6-11d0-a285-00aa003049e2"
+	attrSAMAccountName     = "3e0abfd0-126a-11d0-a060-00aa006c33ed"
+	attrCN                 = "bf96793f-0de6-11d0-a285-00aa003049e2"
+	attrName               = "bf967a0e-0de6-11d0-a285-00aa003049e2"
+	attrMember             = "bf9679c0-0de6-11d0-a285-00aa003049e2"
 )
 
 func (dc *DC) grant(tb testing.TB, dn string, right Right) {
@@ -210,6 +223,15 @@ func (dc *DC) grant(tb testing.TB, dn string, right Right) {
 	case ManagePeople:
 		for _, class := range []string{classUser, classGroup} {
 			aces += fmt.Sprintf("(OA;CI;CCDC;%s;;%s)(OA;CIIO;GA;;%s;%s)", class, sid, class, sid)
+		}
+	case Sync:
+		aces = fmt.Sprintf("(OA;CIIO;CR;%s;%s;%s)", forceChangePassword, classUser, sid)
+		for class, attributes := range map[string][]string{classUser: {attrGivenName, attrSN, attrUserAccountControl},
+			classGroup: {attrSAMAccountName, attrCN, attrName, attrMember}} {
+			aces += fmt.Sprintf("(OA;CI;CC;%s;;%s)", class, sid)
+			for _, attribute := range attributes {
+				aces += fmt.Sprintf("(OA;CIIO;WP;%s;%s;%s)", attribute, class, sid)
+			}
 		}
 	default:
 		tb.Fatalf("grant right %d to %s: no such right", right, dn)
