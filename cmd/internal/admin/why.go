@@ -105,13 +105,34 @@ func (l *Local) tellVerdicts(s *Story) error {
 			if errors.Is(err, store.ErrNotFound) {
 				continue
 			}
+			if err == nil {
+				v, err = l.withoutDone(s.Domain, v)
+			}
 			if err != nil {
 				return err
 			}
-			s.Verdicts = append(s.Verdicts, v)
+			if !v.IsEmpty() {
+				s.Verdicts = append(s.Verdicts, v)
+			}
 		}
 	}
 	return nil
+}
+
+// withoutDone leaves out of a verdict what was carried out since: the next plan
+// takes it away.
+func (l *Local) withoutDone(domain string, v store.Verdict) (store.Verdict, error) {
+	if len(v.Actions) == 0 || v.Direction != identity.Import || v.GUID.IsZero() {
+		return v, nil
+	}
+	e, err := l.Store.NewestState(domain, v.GUID)
+	if errors.Is(err, store.ErrNotFound) {
+		return v, nil
+	}
+	if err == nil && e.Status == identity.StatusApplied && !e.Since.Before(v.Since) {
+		v.Actions = nil
+	}
+	return v, err
 }
 
 // tellStatus says what the object is to the import.
@@ -133,7 +154,7 @@ func (l *Local) tellStatus(d store.Domain, o object, s *Story) error {
 				s.Status, s.Reason = Skipped, v.Skip
 			}
 		}
-		if len(s.Verdicts) == 0 {
+		if len(s.Verdicts) == 0 && !o.guid.IsZero() {
 			return l.tellReason(d, o, s)
 		}
 	}

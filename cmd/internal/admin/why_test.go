@@ -70,6 +70,9 @@ func TestWhy(t *testing.T) {
 	if alice.Status != Linked || !strings.HasPrefix(alice.How, "taken over by the import") || !alice.has("attempt to write it to JumpCloud", "link (the same username and mail)") {
 		t.Errorf("alice, who was there: %+v", alice)
 	}
+	if len(alice.Verdicts) > 0 {
+		t.Errorf("of alice, for whom all is done: %+v", alice.Verdicts)
+	}
 	for _, name := range []string{"ALICE", "alice@" + domainName, alice.DN, alice.GUID.String(), alice.JumpCloudID} {
 		if got := w.tell(name); got.GUID != alice.GUID || got.JumpCloudID != alice.JumpCloudID {
 			t.Errorf("by %s: %+v", name, got)
