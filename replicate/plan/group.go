@@ -22,6 +22,7 @@ type GroupCase struct {
 	// says that it is another AD group's.
 	Holder       *identity.Group
 	HolderLinked bool
+	HolderBound  bool // to the domain's AD object
 	// Want are the JumpCloud users of all accounts in the group and in those
 	// that are members of it, however deep; sorted.
 	Want []string
@@ -109,7 +110,7 @@ func (c *GroupCase) pair() Verdict {
 	}
 	paired := *c
 	paired.Link = &identity.GroupLink{Domain: c.Domain, GUID: c.AD.GUID, GroupID: c.Holder.ID, Name: c.Holder.Name}
-	paired.Cloud, paired.Holder = c.Holder, nil
+	paired.Cloud, paired.Bound, paired.Holder = c.Holder, c.HolderBound, nil
 	v := paired.update()
 	v.Actions = append([]Action{paired.action(LinkGroup, "the same name")}, v.Actions...)
 	return v

@@ -1,19 +1,3 @@
-// Package plan decides what replication does, as pure functions of what is
-// known about both sides. It has no I/O, clock, context or logger, so every
-// decision can be tested, replayed and explained.
-//
-// [Password] decides about one captured password, [Settle] about an intent
-// whose answer nobody saw. The caller gathers a [PasswordCase] or an
-// [Evidence], carries out the [Decision] or [Settlement] and records its
-// Reason, which is written for the administrator who reads `user show` or the
-// change log: where a person must act it says how.
-//
-// Active Directory has several domain controllers, which learn from one
-// another with a delay, and rights that are lost by mistake look like accounts
-// that are not there. So nothing is destroyed because one look did not find
-// it: an accepted password waits until the same answer has come for
-// [DoubtLimit], and an outcome stays unknown until what was seen cannot be a
-// matter of delay.
 package plan
 
 import (

@@ -51,7 +51,8 @@ type UserCase struct {
 
 // Holder is a JumpCloud user that has a name somebody else needs.
 type Holder struct {
-	User identity.User
+	User  identity.User
+	Bound bool // to the domain's AD object
 	// Link pairs it with an AD account; nil: none.
 	Link *identity.Link
 	// Username and Mail are what that account wants to be called; empty:
@@ -246,7 +247,7 @@ func (c *UserCase) pair(want identity.User) Verdict {
 		sameName, sameMail := strings.EqualFold(h.User.Username, want.Username), strings.EqualFold(h.User.Mail, want.Mail)
 		switch {
 		case h.Link == nil && sameName && sameMail:
-			return c.takeOver(want, &h.User)
+			return c.takeOver(want, h)
 		case h.Link == nil && sameName:
 			return Verdict{Skip: fmt.Sprintf("JumpCloud user %s has username %q but mail %q: make them agree", h.User.ID, h.User.Username, h.User.Mail)}
 		case h.Link == nil:
@@ -267,12 +268,13 @@ func (c *UserCase) pair(want identity.User) Verdict {
 }
 
 // takeOver pairs the account with a user that was there before.
-func (c *UserCase) takeOver(want identity.User, user *identity.User) Verdict {
+func (c *UserCase) takeOver(want identity.User, h *Holder) Verdict {
+	user := &h.User
 	link := c.action(Link, "the same username and mail")
 	link.UserID = user.ID
 	paired := *c
 	paired.Link = &identity.Link{Domain: c.Domain, GUID: c.AD.GUID, JumpCloudID: user.ID, Username: user.Username}
-	paired.Cloud, paired.Holders = user, slices.DeleteFunc(slices.Clone(c.Holders), func(h Holder) bool { return h.User.ID == user.ID })
+	paired.Cloud, paired.Bound, paired.Holders = user, h.Bound, slices.DeleteFunc(slices.Clone(c.Holders), func(h Holder) bool { return h.User.ID == user.ID })
 	v := paired.update(want)
 	v.Actions = append([]Action{link}, v.Actions...)
 	if c.Actions.Takeover == identity.ActionDeactivate {

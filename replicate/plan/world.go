@@ -288,7 +288,7 @@ func (p *planner) holders(guid identity.GUID, name, mail string) (holders []Hold
 		if id == own {
 			continue
 		}
-		h := Holder{User: *p.Cloud.Users[id]}
+		h := Holder{User: *p.Cloud.Users[id], Bound: p.Cloud.BoundUsers[id]}
 		if other, ok := p.linkOf[id]; ok {
 			link := p.Links[other]
 			h.Link = &link
@@ -368,6 +368,7 @@ func (p *planner) groupCase(guid identity.GUID, managed map[string]bool) GroupCa
 	if id, ok := p.byGroup[g.Name]; ok && (c.Link == nil || id != c.Link.GroupID) {
 		holder := p.Cloud.Groups[id]
 		c.Holder = &holder
+		c.HolderBound = p.Cloud.BoundGroups[id]
 		_, c.HolderLinked = p.groupOf[id]
 	}
 	for _, member := range p.scope.Members(guid) {
