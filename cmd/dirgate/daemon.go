@@ -112,7 +112,7 @@ func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon,
 	if d.admin, err = listenAdmin(cfg.Admin.Socket); err != nil {
 		return d, err
 	}
-	ready := watchDamage(registry, d.opened.store, slices.Contains(roles, roleImport) && d.engine == nil, d.domains.ready)
+	ready := d.domains.withOutages(watchDamage(registry, d.opened.store, slices.Contains(roles, roleImport) && d.engine == nil, d.domains.ready))
 	if d.supervisor != nil {
 		ready = watchReplication(d.supervisor.Status, ready)
 	}
