@@ -25,6 +25,15 @@
 // limit: they have one cause. The same limits count what is done within an
 // hour.
 //
+// # Running
+//
+// A [Supervisor] runs one for every registered domain and follows the
+// registrations. [Reconciler.Run] makes a pass, a cycle and what follows from
+// it, when AD tells of a change, when one of the log is due, when somebody asks
+// for it ([Reconciler.Pass]), and every Config.Interval. While a person has
+// paused the direction ([store.Store.SetPaused]) changes are recorded and none
+// is applied. [Reconciler.Status] says where it stands.
+//
 // # Costs
 //
 // A cycle without changes asks AD once and JumpCloud not at all. One with
