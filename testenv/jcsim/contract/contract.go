@@ -29,26 +29,30 @@ import (
 	verrors "github.com/pb33f/libopenapi-validator/errors"
 )
 
-// Checker holds both documents. Loading takes seconds: do it once per test
+// Checker holds the documents. Loading takes seconds: do it once per test
 // binary.
 type Checker struct {
-	v1, v2 validator.Validator
+	v1, v2, insights validator.Validator
 
 	mu   sync.Mutex
 	used map[string]bool // deviations that occurred, by key; guarded by mu
 }
 
-// Open loads v1.yaml and v2.yaml, as far as the project uses their paths.
+// Open loads v1.yaml, v2.yaml and insights.yaml, as far as the project uses their paths.
 func Open(dir string) (*Checker, error) {
 	v1, err := load(filepath.Join(dir, "v1.yaml"), "/systemusers", "/organizations", "/search/systemusers")
 	if err != nil {
 		return nil, err
 	}
-	v2, err := load(filepath.Join(dir, "v2.yaml"), "/activedirectories", "/usergroups")
+	v2, err := load(filepath.Join(dir, "v2.yaml"), "/activedirectories", "/usergroups", "/users/{user_id}/associations")
 	if err != nil {
 		return nil, err
 	}
-	return &Checker{v1: v1, v2: v2, used: make(map[string]bool)}, nil
+	insights, err := load(filepath.Join(dir, "insights.yaml"), "/events")
+	if err != nil {
+		return nil, err
+	}
+	return &Checker{v1: v1, v2: v2, insights: insights, used: make(map[string]bool)}, nil
 }
 
 func load(file string, paths ...string) (validator.Validator, error) {
@@ -134,8 +138,11 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 // check gives the problems that are not listed.
 func (c *Checker) check(req *http.Request, sent []byte, resp *http.Response, got []byte) []string {
 	v := c.v1
-	if strings.HasPrefix(req.URL.Path, "/api/v2/") {
+	switch {
+	case strings.HasPrefix(req.URL.Path, "/api/v2/"):
 		v = c.v2
+	case strings.HasPrefix(req.URL.Path, "/insights/"):
+		v = c.insights
 	}
 	again := req.Clone(req.Context())
 	again.Body = nil

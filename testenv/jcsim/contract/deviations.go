@@ -10,7 +10,7 @@ import (
 // Deviation is a known difference between traffic and documents.
 type Deviation struct {
 	Method string
-	Path   string // of the document, behind /api or /api/v2; {} stands for any id
+	Path   string // of the document, behind /api, /api/v2 or /insights/directory/v1; {} stands for any id
 	Code   int    // of the answer; zero: any
 	Says   string // part of the checker's words
 	Reason string
@@ -41,6 +41,11 @@ var Deviations = []Deviation{
 	{"POST", "/usergroups/{}/members", 409, "code '409' does not exist", undeclaredCode},
 	{"GET", "/usergroups", 200, ".memberQuery.filters[", "the schema's example shows field, operator and value; the schema lets a filter be anything"},
 	{"POST", "/systemusers/{}/state/activate", 200, "$.email: got boolean, want object", "the call's text takes true, false or an address besides an object"},
+	{"GET", "/activedirectories/{}/translation-rules", 200, "rules[0].objectId'", "the schema calls it id; JumpCloud answers objectId"},
+	{"PUT", "/activedirectories/{}/translation-rules/{}", 200, "response property '", "the schema has object_id alone; JumpCloud answers the rule"},
+	{"DELETE", "/activedirectories/{}/translation-rules/{}", 200, "content type '' does not exist", "the schema has true; JumpCloud answers nothing"},
+	{"POST", "/events", 200, "is not declared in schema", "events are objects of which the schema declares no field"},
+	{"POST", "/events", 200, "$.search_term.and: got array, want object", "the document's text and all its examples have lists there"},
 }
 
 const (
@@ -58,7 +63,7 @@ func (d Deviation) String() string {
 var anyID = regexp.MustCompile(`/[0-9a-f]{24}(/|$)`)
 
 func (d Deviation) fits(req *http.Request, code int, text string) bool {
-	path := strings.TrimPrefix(strings.TrimPrefix(req.URL.Path, "/api"), "/v2")
+	path := strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(req.URL.Path, "/insights/directory/v1"), "/api"), "/v2")
 	for anyID.MatchString(path) {
 		path = anyID.ReplaceAllString(path, "/{}$1")
 	}

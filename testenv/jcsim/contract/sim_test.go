@@ -69,6 +69,7 @@ func TestSimulator(t *testing.T) {
 	want(http.StatusOK, "GET", ad+"/agents/"+id, nil, nil)
 	want(http.StatusNoContent, "DELETE", ad+"/agents/"+id, nil, nil)
 	testGroups(t, s, want, ad)
+	testWatch(t, s, want, ad)
 	want(http.StatusOK, "DELETE", ad, nil, nil)
 	if code := s.call(t, client, secret.New([]byte("wrong")), "GET", "/api/systemusers", nil, nil); code != http.StatusUnauthorized {
 		t.Errorf("wrong key: got %d, want 401", code)
