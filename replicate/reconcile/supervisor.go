@@ -35,9 +35,9 @@ type Supervisor struct {
 
 	mu      sync.Mutex
 	members map[string]*supervised // by domain name; guarded by mu
-	changed map[string]bool    // registrations to begin anew with; guarded by mu
-	waiting []chan struct{}    // closed once the registrations were looked at; guarded by mu
-	ended   bool               // guarded by mu
+	changed map[string]bool        // registrations to begin anew with; guarded by mu
+	waiting []chan struct{}        // closed once the registrations were looked at; guarded by mu
+	ended   bool                   // guarded by mu
 }
 
 // supervised is a domain that is reconciled, or should be.
