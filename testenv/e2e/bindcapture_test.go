@@ -51,6 +51,7 @@ func (w *world) bindLines() (lines string) {
 // learnt from a bind, and the password before the present one, which a DC
 // accepts for an hour, is not.
 func TestG6_BindCapture(t *testing.T) {
+	t.Parallel()
 	const second, third = "Set.At.TheDC2", "Reset.By.Admin3"
 	w := newWorld(t, samba.OldPasswordGrace(time.Hour))
 	upn := "alice@" + w.name

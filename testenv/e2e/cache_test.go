@@ -69,6 +69,7 @@ func sourceDirs() ([]string, error) {
 // TestSourceDirs: the packages that only the program is linked from are among
 // them, and nothing outside the module.
 func TestSourceDirs(t *testing.T) {
+	t.Parallel()
 	dirs, err := sourceDirs()
 	if err != nil {
 		t.Fatal(err)

@@ -58,6 +58,7 @@ func findSecrets(t *testing.T, where string, data []byte, secrets []string) {
 
 // TestCanaryFindsWhatIsThere: the search itself must be able to fail.
 func TestCanaryFindsWhatIsThere(t *testing.T) {
+	t.Parallel()
 	const s = "Canary-Pässwörd-1"
 	for form, pattern := range encodings(s) {
 		hay := append(append([]byte("some text "), pattern...), " and more"...)
@@ -106,6 +107,7 @@ func (in *installation) searchAll(metrics string, secrets []string) {
 // refused, dead and pending changes and a kill, and then looks for every
 // password and key in everything it wrote or said.
 func TestP4_Canary(t *testing.T) {
+	t.Parallel()
 	t.Run("embedded", func(t *testing.T) { canary(t, newEmbeddedWorld(t)) })
 	t.Run("samba", func(t *testing.T) { canary(t, newWorld(t)) })
 }
@@ -165,6 +167,7 @@ func canary(t *testing.T, w *world) {
 
 // TestP4_NoCoreDumps: the daemon's memory stays its own.
 func TestP4_NoCoreDumps(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t)
 	in.serve()
 	limits, err := os.ReadFile("/proc/" + strconv.Itoa(in.daemon.Process.Pid) + "/limits")

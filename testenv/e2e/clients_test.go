@@ -20,6 +20,7 @@ const requireClients = "DIRGATE_REQUIRE_CLIENTS"
 // TestClients: stock clients sign in, search and change a password through the
 // gateway as they would at any LDAP server, each as a user of its own.
 func TestClients(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.configure("ldap", `"127.0.0.1:0"`)
 	w.serve()

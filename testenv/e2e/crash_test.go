@@ -75,6 +75,7 @@ func (w *world) once() {
 // TestG5_KilledBeforeApply: kill -9 after the DC accepted and before JumpCloud
 // has the password. It arrives after the restart, once.
 func TestG5_KilledBeforeApply(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.once()
 	w.cloud.Fail(jcsim.Fault{PathPrefix: "/api/systemusers", Times: 10_000, Kind: jcsim.Status, Code: 503})
@@ -100,6 +101,7 @@ func TestG5_KilledBeforeApply(t *testing.T) {
 // TestL1_KilledBeforeJumpCloudAnswered: JumpCloud has the password, and the
 // process dies before it knows. The user is read back; nothing is sent twice.
 func TestL1_KilledBeforeJumpCloudAnswered(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.once()
 	w.cloud.Fail(jcsim.Fault{Method: "POST", PathPrefix: w.passwordPath(), Kind: jcsim.TimeoutAfterApply})
@@ -134,6 +136,7 @@ func slowPasswords(t *testing.T) samba.Option {
 // TestG5_KilledBeforeTheOutcome: kill -9 while the DC works on the change. The
 // DC makes it; nobody recorded that. It is settled by evidence and arrives.
 func TestG5_KilledBeforeTheOutcome(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, slowPasswords(t))
 	w.once()
 	w.serve()
@@ -163,6 +166,7 @@ func TestG5_KilledBeforeTheOutcome(t *testing.T) {
 // TestG5_DCKilledBeforeItsAnswer: the DC dies with the change; the outcome is
 // unknown, then settled as what it was.
 func TestG5_DCKilledBeforeItsAnswer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, slowPasswords(t))
 	w.serve()
 	c := w.conn()

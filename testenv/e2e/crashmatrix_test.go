@@ -398,6 +398,7 @@ func lastLines(text string, n int) string {
 // apply and of settling, under load. Every change that the DC accepted is
 // applied, once and in order; nothing else is; and the log tells of all.
 func TestL3_CrashMatrix(t *testing.T) {
+	t.Parallel()
 	all := append(append([]moment{anyTime}, atPeers...), whileSettling...)
 	t.Run("embedded", func(t *testing.T) {
 		accounts, clients := 8, 4

@@ -14,6 +14,7 @@ import (
 // change, then as it begins the second of the next change, and so on until a
 // change is applied before there is another: no durable step is left out.
 func TestL3_KilledAtEverySync(t *testing.T) {
+	t.Parallel()
 	m := newMatrix(t, nil, 1, 1)
 	done := false
 	for n := 1; !done; n++ {

@@ -75,6 +75,7 @@ func (d *dev) readUntil(last string) string {
 // TestDev pastes what `dirgate dev` prints into a shell, as a person does in
 // the first five minutes.
 func TestDev(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("ldapwhoami"); err != nil {
 		t.Skip("SKIPPED: ldap-utils is not installed")
 	}
@@ -126,6 +127,7 @@ func TestDev(t *testing.T) {
 
 // TestDevJSON holds the contract of --json, --dir and --listen-base.
 func TestDevJSON(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "kept")
 	d := startDev(t, "--json", "--dir", dir)
 	var f struct {

@@ -60,6 +60,7 @@ func (in *installation) fill(leave uint64) {
 // before the DC sees them, what was acknowledged is applied, and with room
 // again all is as before, in the same process.
 func TestL3_DiskFull(t *testing.T) {
+	t.Parallel()
 	w := newEmbeddedWorld(t)
 	w.onSmallDisk("192m")
 	w.once()

@@ -15,6 +15,7 @@ import (
 // TestG1_AnswersEqualTheDC sends the same frames to a DC and through the
 // gateway: the answers must be the same bytes.
 func TestG1_AnswersEqualTheDC(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	group := w.dc.AddGroup(t, "team", w.dn, w.addUser("bob", []byte(before)), w.addUser("carol", []byte(before)))
 	gone := w.addUser("gone", []byte(before))

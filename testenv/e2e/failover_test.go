@@ -306,6 +306,7 @@ func (n *nameServer) answer(query []byte) ([]byte, error) {
 // TestG9_Discover: the controllers of a domain come from DNS, those of the site
 // first, and a name in DNS is not believed: the certificate must be of the host.
 func TestG9_Discover(t *testing.T) {
+	t.Parallel()
 	dc := samba.Start(t)
 	dc.AddServiceAccount(t, "svc-dirgate", []byte(servicePassword))
 	dn := dc.AddUser(t, "alice", []byte(before))

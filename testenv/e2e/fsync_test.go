@@ -89,6 +89,7 @@ func orderOf(calls []call, dc, gateway string) (o order, ok bool) {
 // is on disk before the DC is sent the change, and the outcome before the
 // client is sent the answer.
 func TestG5_SyncedBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
 	m := newMatrix(t, nil, 1, 1)
 	m.serve()
 	m.wantReady()
@@ -127,6 +128,7 @@ func TestG5_SyncedBeforeTheAnswer(t *testing.T) {
 
 // TestOrderOf: the proof sees an order that is wrong.
 func TestOrderOf(t *testing.T) {
+	t.Parallel()
 	const (
 		health   = "7 write(4<TCP:[127.0.0.1:4000->127.0.0.1:636]>, \"\"..., 90) = 90\n"
 		question = "7 write(9<TCP:[127.0.0.1:5000->127.0.0.1:636]>, \"\"..., 90) = 90\n"

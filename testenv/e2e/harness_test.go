@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -52,6 +53,10 @@ func testMain(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
 	}
+	if err := sideBySide(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	code := m.Run()
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
@@ -60,6 +65,20 @@ func testMain(m *testing.M) int {
 		}
 	}
 	return code
+}
+
+// sideBySide lets four tests run at a time, unless -parallel says otherwise:
+// each has a directory, a daemon and ports of its own, and most of its time it
+// waits for a controller or for a retry. The package comment names those that
+// run alone.
+func sideBySide() error {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if given {
+		return nil
+	}
+	return flag.Set("test.parallel", "4")
 }
 
 // soon is how long JumpCloud may take to have a password: the contract's 5 s.

@@ -24,6 +24,7 @@ func (c cloud) people() (names []string) {
 // domain, and decides about what a guard holds; without a daemon first, and
 // then through one.
 func TestImportByCommand(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	scope := []string{w.dn}
 	want := []string{"alice"}

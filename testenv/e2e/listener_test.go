@@ -57,6 +57,7 @@ func exitStatus(err error) int {
 // TestG2_StartTLSClients: stock clients log in, search and change a password
 // by StartTLS; without it they are told so.
 func TestG2_StartTLSClients(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.configure("ldap", `"127.0.0.1:0"`)
 	w.serve()
@@ -101,6 +102,7 @@ func TestG2_StartTLSClients(t *testing.T) {
 // TestG8_ProxyProtocol: the client that a trusted load balancer names is the
 // one in the log, and the one that is counted.
 func TestG8_ProxyProtocol(t *testing.T) {
+	t.Parallel()
 	w := newEmbeddedWorld(t)
 	w.configure("trusted", "[127.0.0.1]")
 	w.configure("max_connections_per_ip", "2")
@@ -155,6 +157,7 @@ func TestG8_ProxyProtocol(t *testing.T) {
 // TestG8_ReloadLimits: a running daemon takes new limits over on SIGHUP, and
 // sessions go on.
 func TestG8_ReloadLimits(t *testing.T) {
+	t.Parallel()
 	w := newEmbeddedWorld(t)
 	w.serve()
 	old := w.conn()

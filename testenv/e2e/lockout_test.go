@@ -13,6 +13,7 @@ import (
 // does not lock its owner's account, and the right password works meanwhile.
 // Neither does one that tries the old password after it was changed.
 func TestG7_StalePassword(t *testing.T) {
+	t.Parallel()
 	const after = "Second.Pass2"
 	w := newWorld(t, samba.Lockout(5, 30*time.Minute))
 	w.serve()

@@ -41,6 +41,7 @@ func (w *world) addDomain(name string) (ad *adsim.Server, bob string) {
 // TestG3_SeveralDomains: a real domain, the embedded one and JumpCloud's LDAP
 // behind one endpoint, each reached by every form of a name.
 func TestG3_SeveralDomains(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.must("domain", "register", w.name, "--jumpcloud-ldap-url", w.cloud.LDAPURL())
 	const second = "lab.test"

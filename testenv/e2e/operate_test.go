@@ -17,6 +17,7 @@ import (
 // TestReadyRecovers: an outage of the controllers is seen, and its end too,
 // without any client.
 func TestReadyRecovers(t *testing.T) {
+	t.Parallel()
 	w := newEmbeddedWorld(t)
 	w.serve()
 	up := func(value string) bool {
@@ -49,6 +50,7 @@ func TestReadyRecovers(t *testing.T) {
 // TestRegisterThroughTheDaemon: a registration that is repeated while the
 // daemon runs keeps what it does not name, and takes effect.
 func TestRegisterThroughTheDaemon(t *testing.T) {
+	t.Parallel()
 	w := newEmbeddedWorld(t)
 	w.serve()
 	w.wantReady()
@@ -88,6 +90,7 @@ func TestRegisterThroughTheDaemon(t *testing.T) {
 
 // TestUnlink ends a link, in the daemon and without one.
 func TestUnlink(t *testing.T) {
+	t.Parallel()
 	w := newEmbeddedWorld(t)
 	w.serve()
 	linked := func() bool { return strings.Contains(w.must("user", "show", "alice"), "linked since") }
@@ -119,6 +122,7 @@ func TestUnlink(t *testing.T) {
 // TestReloadOnSIGHUP: new connections get the new certificate, sessions that
 // exist go on with the old one.
 func TestReloadOnSIGHUP(t *testing.T) {
+	t.Parallel()
 	w := newEmbeddedWorld(t)
 	w.serve()
 	old := w.conn()
@@ -155,6 +159,7 @@ func TestReloadOnSIGHUP(t *testing.T) {
 
 // TestServeTwice: the second daemon is refused and does no harm to the first.
 func TestServeTwice(t *testing.T) {
+	t.Parallel()
 	w := newEmbeddedWorld(t)
 	w.serve()
 	out, err := w.cli("serve")
@@ -173,6 +178,7 @@ func TestServeTwice(t *testing.T) {
 // TestStaleSocket: a killed daemon leaves its socket; commands work without
 // it, and the next daemon replaces it.
 func TestStaleSocket(t *testing.T) {
+	t.Parallel()
 	w := newEmbeddedWorld(t)
 	w.serve()
 	_ = w.stop(syscall.SIGKILL)

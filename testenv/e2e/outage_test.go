@@ -52,6 +52,7 @@ const longestBackoff = 5 * time.Minute
 // twice. Then it is back, slowly at first. Of each account the newest password
 // arrives, once, and nothing is lost.
 func TestL2_Outage(t *testing.T) {
+	t.Parallel()
 	accounts := 100
 	if *crashRounds > 0 {
 		accounts = 5000

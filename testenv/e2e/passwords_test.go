@@ -16,6 +16,7 @@ import (
 // TestG4_EveryForm writes passwords as directories other than AD want them,
 // with the clients that do, and wants each in AD and in JumpCloud.
 func TestG4_EveryForm(t *testing.T) {
+	t.Parallel()
 	t.Run("embedded", func(t *testing.T) { everyForm(t, newEmbeddedWorld(t)) })
 	t.Run("samba", func(t *testing.T) { everyForm(t, newWorld(t)) })
 }
@@ -171,6 +172,7 @@ func (w *world) sid(t *testing.T) string {
 // userPassword passes as it is, and what the DC accepts arrives, whether or not
 // the gateway may translate.
 func TestG4_UserPasswordIsThePassword(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.dc.Replace(t, "CN=Directory Service,CN=Windows NT,CN=Services,CN=Configuration,"+w.base, "dSHeuristics", "000000001")
 	w.configure("translate_password_modify", "false")
@@ -201,6 +203,7 @@ func TestG4_UserPasswordIsThePassword(t *testing.T) {
 
 // TestG4_TranslationOff: what AD would publish, or does not know, is refused.
 func TestG4_TranslationOff(t *testing.T) {
+	t.Parallel()
 	w := newEmbeddedWorld(t)
 	w.configure("translate_password_modify", "false")
 	w.serve()

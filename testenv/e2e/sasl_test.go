@@ -16,6 +16,7 @@ import (
 // the others here, read through the gateway without a bind, and try to bind with
 // NTLM over SASL where the configuration relays that.
 func TestG1_SambaClient(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	tool := clientProgram(t, "ldbsearch")
 	conf := filepath.Join(t.TempDir(), "smb.conf")

@@ -111,6 +111,7 @@ func (w *world) changeByLDIF(from, to string) string {
 // TestStory is the whole path: an application's bind and search, and two
 // password changes by two kinds of client, from the gateway to JumpCloud.
 func TestStory(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.serve()
 
@@ -223,6 +224,7 @@ func TestStory(t *testing.T) {
 
 // TestErrors: what a client and an administrator are told.
 func TestErrors(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.serve()
 	t.Run("a wrong password gets AD's own answer", func(t *testing.T) {
@@ -268,6 +270,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestConfigErrors(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t)
 	good, err := os.ReadFile(in.config)
 	if err != nil {
