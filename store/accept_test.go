@@ -46,6 +46,7 @@ func (f *fixture) refusesWrites(t *testing.T) {
 
 // TestL3_AcceptLoss damages a store in many ways, and lets it go on.
 func TestL3_AcceptLoss(t *testing.T) {
+	t.Parallel()
 	remove := func(seqs ...identity.Seq) func(*badger.Txn) error {
 		return func(txn *badger.Txn) error {
 			for _, seq := range seqs {

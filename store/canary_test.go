@@ -56,6 +56,7 @@ func search(t *testing.T, dir, text string) (hits []string) {
 }
 
 func TestP4_NoSecretInFilesLogsOrErrors(t *testing.T) {
+	t.Parallel()
 	var logged bytes.Buffer
 	f := &fixture{keys: newKeys(t), dir: filepath.Join(t.TempDir(), "log")}
 	o := f.options()

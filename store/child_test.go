@@ -127,6 +127,7 @@ func (f *fixture) checkSynced(t *testing.T, acknowledged int) {
 // several times on the same store, and looks for everything that it was told
 // is on disk. It proves nothing about power: for that see SyncWrites.
 func TestL3_KilledWhileAppending(t *testing.T) {
+	t.Parallel()
 	f := newStore(t)
 	ok(t, f.Close())
 	f.Store = nil

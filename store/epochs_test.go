@@ -56,6 +56,7 @@ func thief(t *testing.T, dir, keyDir string, master secret.Bytes, c identity.Cha
 // files among it, and the master key, nobody opens a password that was applied
 // and whose epoch is over. One that is pending survives a restart.
 func TestP1_AppliedPasswordIsGone(t *testing.T) {
+	t.Parallel()
 	f := newStore(t)
 	ok(t, f.PutDomain(t.Context(), Domain{Name: "corp.example"}, map[string]secret.Bytes{CredAPIKey: secret.New([]byte("key"))}))
 	first, second := f.pend(t, 1, "the first"), f.pend(t, 2, "the second")

@@ -51,6 +51,7 @@ func (f *fixture) truth(t testing.TB) (all []string) {
 // store does not open and says that it is damaged; it opens and knows that it
 // is damaged; or nothing acknowledged is missing or altered.
 func TestL3_FlippedBytes(t *testing.T) {
+	t.Parallel()
 	f := newStore(t)
 	f.everything(t)
 	for i := range byte(20) {

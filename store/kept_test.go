@@ -158,6 +158,7 @@ func (f *fixture) forge(t *testing.T, d Domain) func(txn *badger.Txn) error {
 // TestL3_ForgedRegistration: binds are never sent where a registration says
 // that this store did not write.
 func TestL3_ForgedRegistration(t *testing.T) {
+	t.Parallel()
 	headless := func(alter func(*badger.Txn) error) func(*badger.Txn) error {
 		return func(txn *badger.Txn) error { return errors.Join(alter(txn), txn.Delete([]byte(keyHead))) }
 	}

@@ -128,6 +128,7 @@ func TestG5_WithdrawnRequest(t *testing.T) {
 }
 
 func TestConcurrentAppendsAreGapless(t *testing.T) {
+	t.Parallel()
 	f := newStore(t)
 	var group sync.WaitGroup
 	for i := range 50 {
@@ -416,6 +417,7 @@ func TestInMemory(t *testing.T) {
 }
 
 func TestTooLargeAGroupIsDivided(t *testing.T) {
+	t.Parallel()
 	f := newStore(t)
 	var group sync.WaitGroup
 	for i := range 20 {

@@ -105,6 +105,7 @@ func TestL1_ImportIsOneTransaction(t *testing.T) {
 // gone from the first one on until the last, and no change goes before the
 // mirror.
 func TestL1_LargeImport(t *testing.T) {
+	t.Parallel()
 	f := newStore(t)
 	f.learn(t, ImportBatch{Cursor: []byte("old")})
 	var in ImportBatch

@@ -19,6 +19,7 @@ import (
 // should be and nowhere else, and that the index and the memory of open
 // changes agree with the states, before and after opening again.
 func TestL1_StatesAreTheSumOfTheLog(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			f := newStore(t)

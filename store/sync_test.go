@@ -143,6 +143,7 @@ func TestL1_SyncSupersedes(t *testing.T) {
 // TestL1_LargeSync: in a batch of several transactions the cursor is gone from
 // the first one on until the last.
 func TestL1_LargeSync(t *testing.T) {
+	t.Parallel()
 	f := newStore(t)
 	f.learnCloud(t, SyncBatch{Cursor: []byte("old")})
 	in := SyncBatch{CursorName: "jumpcloud/corp.example", Cursor: []byte("new")}

@@ -13,6 +13,7 @@ import (
 // TestP2_NewestOfBothDirections: of a linked pair the newest accepted password
 // of both directions alone is open.
 func TestP2_NewestOfBothDirections(t *testing.T) {
+	t.Parallel()
 	const (
 		pending    = identity.StatusPending
 		superseded = identity.StatusSuperseded
