@@ -61,14 +61,20 @@ func (s *said) verdicts(d identity.Direction, p plan.Plan, w plan.World, now tim
 	var order []subject
 	for _, r := range p.Results {
 		of := subject{direction: d, guid: r.GUID}
+		if r.GUID.IsZero() {
+			of.cloudID = r.CloudID
+		}
 		v := all[of]
 		if v == nil {
-			v = &store.Verdict{Direction: d, GUID: r.GUID, Name: r.Name, Since: now}
+			v = &store.Verdict{Direction: d, GUID: of.guid, CloudID: of.cloudID, Name: r.Name, Since: now}
 			all[of], order = v, append(order, of)
 		}
 		v.Name = r.Name // of the last turn, after names were moved out of the way
 		v.Skip, v.Note = join(v.Skip, r.Skip), join(v.Note, r.Note)
 		v.Actions = append(v.Actions, words(w, r.Actions)...)
+		if len(r.Won) > 0 {
+			v.Won, v.WonAt = join(v.Won, strings.Join(r.Won, "; ")), now
+		}
 	}
 	for of := range s.known {
 		if of.direction == d && all[of] == nil {
@@ -77,7 +83,7 @@ func (s *said) verdicts(d identity.Direction, p plan.Plan, w plan.World, now tim
 	}
 	for _, of := range order {
 		v := all[of]
-		if old, is := s.won[of]; is && v.Won == "" && there(w, of) {
+		if old, is := s.won[of]; is && (v.Won == "" && there(w, of) || v.Bounded().Won == old.Won) {
 			v.Won, v.WonAt = old.Won, old.WonAt
 			if v.Name == "" {
 				v.Name = old.Name
@@ -96,7 +102,8 @@ func there(w plan.World, of subject) bool {
 	_, user := w.Users[of.guid]
 	_, linked := w.Links[of.guid]
 	_, cloud := w.Cloud.Users[of.cloudID]
-	return user || linked || cloud || isGroup(w, of.guid)
+	_, group := w.Cloud.Groups[of.cloudID]
+	return user || linked || cloud || group || isGroup(w, of.guid)
 }
 
 func join(a, b string) string {
@@ -177,6 +184,9 @@ func (r *run) evidence(j *job) string {
 	var all []string
 	for _, result := range j.results {
 		all = append(all, words(r.world, result.Actions)...)
+		for _, won := range result.Won {
+			all = append(all, "won: "+won)
+		}
 	}
 	return cut(strings.Join(all, "; "), 1000)
 }

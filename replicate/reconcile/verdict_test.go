@@ -3,6 +3,7 @@ package reconcile
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,17 @@ func TestVerdictsRemember(t *testing.T) {
 	}
 	if again := s.verdicts(identity.Import, plan.Plan{}, w, now); len(again) != 0 {
 		t.Errorf("again: %+v", again)
+	}
+
+	decided := plan.Plan{Results: []plan.Result{{Direction: identity.Sync, CloudID: "j2", Name: "bea", Verdict: plan.Verdict{Won: []string{"lastname: AD's", "firstname: JumpCloud's"}}}}}
+	got = s.verdicts(identity.Sync, decided, w, now)
+	i := slices.IndexFunc(got, func(v store.Verdict) bool { return v.CloudID == "j2" })
+	if i < 0 || got[i].Won != "lastname: AD's; firstname: JumpCloud's" || !got[i].WonAt.Equal(now) || got[i].Direction != identity.Sync {
+		t.Fatalf("a decision: %+v", got)
+	}
+	s.take(got[i])
+	if again := s.verdicts(identity.Sync, decided, w, now.Add(time.Hour)); slices.ContainsFunc(again, func(v store.Verdict) bool { return v.CloudID == "j2" }) {
+		t.Errorf("the same decision, told again: %+v", again)
 	}
 }
 

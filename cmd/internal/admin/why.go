@@ -299,6 +299,8 @@ func event(e identity.Entry, r store.Record) (ev Event, told bool) {
 
 func intentWords(e identity.Entry, from string) string {
 	switch {
+	case e.Kind.IsState() && e.Actor != "":
+		return "to be compared on both sides, because a person asked"
 	case e.Kind == identity.GroupChange:
 		return "the group, or what it depends on, changed in " + from
 	case e.Kind.IsState():

@@ -187,6 +187,9 @@ func TestResyncUser(t *testing.T) {
 	if u, _ := w.cloud.User(alice.JumpCloudID); err != nil || run.Result != "done" || len(run.Done) != 1 || !strings.Contains(run.Done[0], `lastname "Drifted" -> "Archer"`) || u.LastName != "Archer" {
 		t.Errorf("after a drift: %+v, %v; JumpCloud has %q", run, err, u.LastName)
 	}
+	if s := w.tell("alice"); !s.has("because a person asked", "user resync") {
+		t.Errorf("the story does not tell of it: %+v", s.Events)
+	}
 	run, err = w.client.ResyncUser(t.Context(), "", "carol")
 	if err != nil || run.Change.Status != identity.StatusDiscarded || !strings.Contains(run.Result, "disabled in AD") {
 		t.Errorf("carol, who is disabled: %+v, %v", run, err)
