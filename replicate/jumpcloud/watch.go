@@ -45,8 +45,20 @@ type WatchConfig struct {
 // A Refresh sends at most Share x RequestsPerSecond x Interval requests: 25 by
 // default. The first one is not bounded, and reads everything. Lists that need
 // more go on with the next Refresh, so how old the state can be without
-// Insights grows with the organisation.
-// New users are looked for with every Refresh even then.
+// Insights grows with the organisation. A list of n rows takes (n-1)/99+1
+// requests, rounded down: each page begins with the last row of the one before.
+// At 5 requests a second that makes, where all users are bound to the AD object
+// themselves and the members of all groups are wanted:
+//
+//	users    groups            requests    everything is read in
+//	100      10 of 20          16          5 s (each Refresh)
+//	1,000    50 of 50          74          15 s
+//	10,000   200 of 100        608         about 2 min
+//	100,000  500 of 400        4,529       about 15 min
+//
+// New users are looked for with every Refresh even then. With Insights an edit
+// is read with the next Refresh, for one request an object and one for the
+// events; a group's members are listed as a whole.
 //
 // Nothing is removed because it was not in a list. A user or group that was
 // not listed is asked for by its id, and gone when JumpCloud answers 404. Edges

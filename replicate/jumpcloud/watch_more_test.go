@@ -133,6 +133,37 @@ func TestS1_Budget(t *testing.T) {
 	w.check()
 }
 
+// TestS1_RequestsOfLists holds the numbers that the Watcher's comment gives.
+func TestS1_RequestsOfLists(t *testing.T) {
+	w := watchBench(t, false, nil)
+	ids := w.users(100)
+	for i := range 10 {
+		g, err := w.sim.AddGroup(jcsim.Group{Name: fmt.Sprint("group ", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range ids[:20] {
+			if err := w.sim.SetMember(g, id, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, id := range ids {
+		if err := w.sim.BindUser(w.ad, id, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.settle()
+	w.requests()
+	w.pass(5 * time.Second)
+	if d := w.refresh(); !d.Complete || !d.Empty() {
+		t.Errorf("got %+v", d)
+	}
+	if n := w.requests(); n != 16 {
+		t.Errorf("%d requests, want 16", n)
+	}
+}
+
 // TestS1_Insights: with events a change is seen with the next refresh, at a
 // cost that does not depend on how many users there are; without, everything is
 // listed each time.

@@ -9,6 +9,12 @@
 // binds and searches. Passwords go in through REST and never come out; only a
 // bind proves one.
 //
+// Directory Insights tells every change, with who made it: by the API key, the
+// service account, or an administrator in the console, which is what the
+// functions are that change something ([Server.EditUser], [Server.BindUser]
+// and so on). [Server.SetInsights] takes it away, [Server.HoldEvents] makes it
+// late.
+//
 // Faults can be ordered with [Server.Fail]: an error status, an answer that
 // never comes (before or after the request took effect), half an answer; for
 // one operation, after a number of requests, a number of times.
@@ -30,9 +36,9 @@
 //
 // Not guaranteed: gldap keeps bind passwords as strings, which cannot be
 // cleared; nothing is stored on disk; several organisations,
-// bindings of users to directories through their groups, and events are not
-// served; the rules of dynamic groups are kept, not worked out.
+// traversals of the graph and full text search of events are not served; the
+// rules of dynamic groups are kept, not worked out.
 //
-// Specifications: JumpCloud API v1 and v2 (OpenAPI documents of
-// docs.jumpcloud.com); RFC 4511, 4515, 4519 and 2696 for LDAP.
+// Specifications: JumpCloud API v1 and v2 and Directory Insights (OpenAPI
+// documents of docs.jumpcloud.com); RFC 4511, 4515, 4519 and 2696 for LDAP.
 package jcsim
