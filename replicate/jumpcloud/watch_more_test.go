@@ -1,12 +1,14 @@
 package jumpcloud
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dirgate/dirgate/store/identity"
@@ -343,4 +345,34 @@ func TestInsightsAddress(t *testing.T) {
 	if err := error(&offError{cause: errors.New("x")}); !errors.Is(err, errOff) {
 		t.Error("a first refusal is not errOff")
 	}
+}
+
+// TestS1_Wait: it ends when the next refresh is due, when it is woken, and
+// when the context ends.
+func TestS1_Wait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := New(Config{URL: "https://jc.example", APIKey: text("key")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := NewWatcher(WatchConfig{Client: c, ADID: "64b0c0ffee64b0c0ffee0001"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		w.next = begin.Add(5 * time.Second) // as a Refresh sets it
+		if err := w.Wait(t.Context()); err != nil || time.Since(begin) != 5*time.Second {
+			t.Errorf("got %v after %v, want 5 s", err, time.Since(begin))
+		}
+		w.next = time.Now().Add(5 * time.Second)
+		w.Wake()
+		if err := w.Wait(t.Context()); err != nil || time.Since(begin) != 5*time.Second {
+			t.Errorf("woken: got %v after %v", err, time.Since(begin))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := w.Wait(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want canceled", err)
+		}
+	})
 }
