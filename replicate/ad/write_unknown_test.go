@@ -114,6 +114,18 @@ func TestL1_NotSent(t *testing.T) {
 		}
 		remove()
 	}
+	// What is so already needs no request, so that none is refused.
+	remove := w.sim.Inject(adsim.Fault{Kind: adsim.Answer, Op: ldapwire.OpModifyRequest, Code: ldapwire.ResultBusy})
+	if err := update(t.Context()); err != nil {
+		t.Errorf("an attribute that has its value: %v, want nothing to be sent", err)
+	}
+	if _, err := writer.Disable(t.Context(), user); err != nil {
+		t.Errorf("an account that is disabled: %v, want nothing to be sent", err)
+	}
+	if err := writer.AddMembers(t.Context(), w.guid(w.dn("deep")), []identity.GUID{w.guid(w.dn("u1"))}); err != nil {
+		t.Errorf("a member that is one: %v, want nothing to be sent", err)
+	}
+	remove()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := update(ended); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnknown) {

@@ -50,6 +50,14 @@ func (s *suite) writes(t *testing.T) {
 		{"a member that does not exist", conn, group, ins("member", "CN=nobody,"+s.BaseDN), code(ldap.LDAPResultNoSuchObject)},
 		{"an account name that is taken", conn, p.dn, rep("sAMAccountName", q.sam), code(ldap.LDAPResultEntryAlreadyExists)},
 		{"a UPN that is taken", conn, p.dn, rep("userPrincipalName", q.upn), code(ldap.LDAPResultConstraintViolation)},
+		{"account control that is another by now", conn, p.dn, func(r *ldap.ModifyRequest) {
+			r.Delete("userAccountControl", []string{"514"})
+			r.Add("userAccountControl", []string{"66050"})
+		}, code(ldap.LDAPResultNoSuchAttribute)},
+		{"account control", conn, p.dn, func(r *ldap.ModifyRequest) {
+			r.Delete("userAccountControl", []string{"512"})
+			r.Add("userAccountControl", []string{"512"})
+		}, both(success)},
 		{"own telephone number", mine, p.dn, rep("telephoneNumber", "1"), both(success)},
 		{"own description", mine, p.dn, rep("description", "x"), no},
 		{"another's telephone number", mine, q.dn, rep("telephoneNumber", "1"), no},
@@ -75,6 +83,7 @@ func (s *suite) writes(t *testing.T) {
 		want  expectation
 	}{
 		{"add by a user", mine, at("w1"), user("w1"), no},
+		{"add a name with all that is escaped", conn, at(`\#a\, \=b\+c\"d\\e\<f\>\;é\ `), user("w0"), both(success)},
 		{"add a DN that is there", conn, p.dn, user("w2"), code(ldap.LDAPResultEntryAlreadyExists)},
 		{"add an account name that is there", conn, at("w3"), user(p.sam), code(ldap.LDAPResultEntryAlreadyExists)},
 		{"add a UPN that is there", conn, at("w4"), user("w4", "userPrincipalName", p.upn), code(ldap.LDAPResultConstraintViolation)},
