@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dirgate/dirgate/gateway/ldapwire"
+	"github.com/dirgate/dirgate/testenv/adsim"
 )
 
 // devNewPassword is what the printed example changes alice's password to.
@@ -87,6 +88,11 @@ func (w *devWorld) examples(b *strings.Builder) error {
 		for _, password := range []string{devNewPassword, devPassword} {
 			fmt.Fprintf(b, "ldapsearch -H %s -x -LLL -D %s -w %s -b %s -s base uid mail\n", f.JumpCloudLDAP, who, password, who)
 		}
+		newcomer, err := w.importExample()
+		if err != nil {
+			return err
+		}
+		b.WriteString(newcomer)
 		fmt.Fprintf(b, "\n# what dirgate did, and why\n")
 		for _, command := range []string{"user show alice", "changelog list", "domain show " + f.Domain} {
 			fmt.Fprintf(b, "%s --config %s %s\n", program(), f.Config, command)
@@ -97,6 +103,38 @@ func (w *devWorld) examples(b *strings.Builder) error {
 	}
 	b.WriteString("\n")
 	return nil
+}
+
+// importExample is a new user in AD, whom the import makes in JumpCloud.
+func (w *devWorld) importExample() (string, error) {
+	f := w.facts
+	password, err := ldapwire.AppendUnicodePwd(nil, []byte(devPassword))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf(`
+# somebody new in AD: a second later JumpCloud has her, and the group that she is in
+ldapadd -H %s -x -D %s -w %s <<'END'
+dn: CN=grace,OU=People,%s
+objectClass: user
+sAMAccountName: grace
+userPrincipalName: grace@%s
+givenName: Grace
+sn: Green
+mail: grace@%s
+userAccountControl: 512
+unicodePwd:: %s
+
+dn: CN=%s,OU=Groups,%s
+changetype: modify
+add: member
+member: CN=grace,OU=People,%s
+END
+sleep 1
+curl -s --cacert %s -H 'x-api-key: %s' '%s/api/systemusers?filter=username:$eq:grace'
+%s --config %s replicate status
+`, f.LDAPS, f.Admin.DN, f.Admin.Password, f.BaseDN, f.Domain, f.Domain, base64.StdEncoding.EncodeToString(password), adsim.ScopeGroup, f.BaseDN, f.BaseDN,
+		f.CAFile, f.APIKey, f.JumpCloud, program(), f.Config), nil
 }
 
 // changeExample is an ldapmodify that changes a password as its owner.

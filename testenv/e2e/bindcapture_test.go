@@ -58,6 +58,7 @@ func TestG6_BindCapture(t *testing.T) {
 	w.setPasswordAge(w.dn, 2*time.Hour)
 	outsider := w.addUser("outsider", []byte("Nobody.Else1")) // not in JumpCloud
 	w.setPasswordAge(outsider, 2*time.Hour)
+	w.must("domain", "register", w.name, "--scope-group", w.dc.AddGroup(t, "Scope", w.dn)) // or the import makes the outsider there
 	w.serve()
 
 	w.bindName(upn, before)

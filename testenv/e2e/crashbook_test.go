@@ -143,6 +143,7 @@ func (b *book) pages() []page {
 type replay struct {
 	last    identity.Seq
 	changes map[identity.Seq]*replayed
+	states  map[identity.Seq]bool // changes of the import, which are not judged
 	wrong   []string
 	types   []store.RecordType // of records 1 to last
 }
@@ -156,7 +157,9 @@ type replayed struct {
 	applied           bool
 }
 
-func newReplay() *replay { return &replay{changes: make(map[identity.Seq]*replayed)} }
+func newReplay() *replay {
+	return &replay{changes: make(map[identity.Seq]*replayed), states: make(map[identity.Seq]bool)}
+}
 
 func (r *replay) add(rec store.Record) {
 	if rec.Seq != r.last+1 {
@@ -164,6 +167,13 @@ func (r *replay) add(rec store.Record) {
 	}
 	r.last = rec.Seq
 	r.types = append(r.types, rec.Type)
+	if rec.Type == store.RecordIntent && rec.Intent.Kind.IsState() {
+		r.states[rec.Seq] = true
+		return
+	}
+	if r.states[rec.Change] {
+		return
+	}
 	if rec.Type == store.RecordIntent {
 		r.changes[rec.Seq] = &replayed{dn: rec.Intent.Account.DN, kind: rec.Intent.Kind}
 		return

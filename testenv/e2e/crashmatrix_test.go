@@ -100,6 +100,10 @@ func newMatrix(t *testing.T, dc *samba.DC, accounts, clients int) *matrix {
 		m.book.open(name, dn, m.cloud.add(t, name, name+"@"+d.name), before)
 		m.dns = append(m.dns, dn)
 	}
+	// Only passwords are of concern: the import makes a pass at each start, and
+	// then is quiet.
+	m.configure("import_interval", "24h")
+	m.configure("change_notification", "false")
 	m.must("domain", "register", d.name, "--dc", d.url, "--ca-file", d.caFile,
 		"--import-account", d.account, "--import-password-file", m.secretFile("pw", []byte(servicePassword)),
 		"--jumpcloud-url", m.jc.url(), "--jumpcloud-ca-file", m.cloud.ca.File(),

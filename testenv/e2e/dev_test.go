@@ -81,8 +81,9 @@ func TestDev(t *testing.T) {
 	}
 	d := startDev(t)
 	printed := d.readUntil(program(t) + " --config")
-	printed += d.readUntil(program(t) + " --config")
-	printed += d.readUntil(program(t) + " --config")
+	for range 3 {
+		printed += d.readUntil(program(t) + " --config")
+	}
 	_, script, found := strings.Cut(printed, "export ")
 	if !found {
 		t.Fatalf("no commands were printed:\n%s", printed)
@@ -120,9 +121,14 @@ func TestDev(t *testing.T) {
 		t.Errorf("the old password: got %v, want it refused\n%s", err, out)
 	}
 	out, err = paste("export " + export + "\n" + oldAtJumpCloud.ReplaceAllString(last, ""))
-	if err != nil || !strings.Contains(out, "applied") {
+	if err != nil || !strings.Contains(out, "applied") || !strings.Contains(out, "running") {
 		t.Errorf("%v\n%s", err, out)
 	}
+	findGrace := regexp.MustCompile(`(?m)^curl .*grace'$`).FindString(script)
+	eventually(t, patience, "JumpCloud has grace, who is new in AD: "+findGrace, func() bool {
+		out, err := paste(findGrace)
+		return err == nil && strings.Contains(out, `"username":"grace"`)
+	})
 }
 
 // TestDevJSON holds the contract of --json, --dir and --listen-base.
