@@ -31,7 +31,7 @@ func Agree(link identity.Link, v Verdict) identity.Link {
 	if a == nil {
 		return link
 	}
-	link.Agreed = merged(link.Agreed, a.Fields)
+	link.Agreed = merged(link.Agreed, maps.Clone(a.Fields))
 	if a.Lifted {
 		link.SuspendedByUs, link.DisabledByUs = false, false
 	}
@@ -117,10 +117,11 @@ func merged(agreed, with map[string]string) map[string]string {
 	if len(with) == 0 {
 		return agreed
 	}
-	now := maps.Clone(agreed)
-	if now == nil {
-		now = make(map[string]string, len(with))
+	if agreed == nil {
+		maps.DeleteFunc(with, func(_, value string) bool { return value == "" })
+		return with // of the caller's making
 	}
+	now := maps.Clone(agreed)
 	for name, value := range with {
 		if now[name] = value; value == "" {
 			delete(now, name)

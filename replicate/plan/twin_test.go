@@ -24,7 +24,6 @@ type twin struct {
 	edits   map[editKey][]edit
 	seen    map[editKey]map[string]bool // values that were on both sides
 	deleted map[string]bool             // JumpCloud users whom a plan may delete
-	skipped map[string]bool             // results that a fault cut short
 }
 
 type editKey struct {
