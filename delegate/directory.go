@@ -186,11 +186,10 @@ func (d *directory) try(ctx context.Context, dn string, password secret.Bytes, o
 		if err != nil {
 			return ldapwire.Result{}, nil, fmt.Errorf("%w: %w", errNotSent, err)
 		}
-		if own = !has; has {
+		if has {
 			c, err := d.fastConn(ctx)
 			switch {
-			case errors.Is(err, errNoFastBind):
-				own = true
+			case errors.Is(err, errNoFastBind): // this one of them
 			case err != nil:
 				return ldapwire.Result{}, nil, err
 			default:

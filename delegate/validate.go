@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dirgate/dirgate/gateway/ldapwire"
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
 )
@@ -223,6 +224,9 @@ func (v *Validator) decide(ctx context.Context, s subject, password secret.Bytes
 	return verdict
 }
 
+// wrongPassword is what AD says of one (ERROR_LOGON_FAILURE).
+const wrongPassword = "80090308: LdapErr: DSID-0C09044E, comment: AcceptSecurityContext error, data 52e, v4563\x00"
+
 // askAD asks a controller, if the lockout guard lets it be asked.
 func (v *Validator) askAD(ctx context.Context, s subject, password secret.Bytes, client string, mayTeach bool) Verdict {
 	if s.domain == nil {
@@ -248,6 +252,11 @@ func (v *Validator) askAD(ctx context.Context, s subject, password secret.Bytes,
 		settle(nil, errors.Is(err, errUnanswered))
 		v.undecided("bind", err)
 		return Verdict{Verdict: Undecided, Reason: Unavailable, Authority: ByAD}
+	}
+	if s.entry == nil && res.Code == ldapwire.ResultInvalidCredentials {
+		// A controller may say that there is no such user, which the guard does
+		// not count. It must hold back who is nobody as it does anybody.
+		res.Diagnostic = []byte(wrongPassword)
 	}
 	settle(&res, true)
 	verdict := fromAD(res)
