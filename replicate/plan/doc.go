@@ -57,7 +57,8 @@
 //	     the attribute is edited in AD.
 //	(**) Neither side is written, and the pair is kept, until it is bound again
 //	     or AD's object leaves the scope. What sync paired outside the scope
-//	     group is let go.
+//	     group is let go. A member of a bound group is bound, whatever is said
+//	     of the user: and the import binds the groups that it makes.
 //
 // An account that was let go stays as it is. One that sync disabled for a user
 // who was deleted gets a user again when somebody enables it in AD and it is in

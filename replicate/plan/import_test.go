@@ -180,6 +180,12 @@ func TestI5_Group(t *testing.T) {
 		{"renamed to a name that is taken", linked(func(c *GroupCase) { c.AD.Name, c.Holder = "Vente", &identity.Group{ID: "g7", Name: "Vente"} }), ""},
 		{"a member more and one less", linked(func(c *GroupCase) { c.Want = []string{"j2", "j3"} }), "add-member; remove-member; "},
 		{"added at JumpCloud stays where both sides are the authority", linked(func(c *GroupCase) { c.Cloud.MemberIDs = []string{"j1", "j2", "j3"} }), ""},
+		{"removed at JumpCloud is sync's where both sides are", linked(func(c *GroupCase) {
+			c.Cloud.MemberIDs, c.Direct = []string{"j2"}, map[string]bool{"j1": true, "j2": true}
+		}), ""},
+		{"but comes back if AD has it through a group within", linked(func(c *GroupCase) { c.Cloud.MemberIDs, c.Direct = []string{"j2"}, map[string]bool{"j2": true} }), "add-member; "},
+		{"who was let go stays a member", linked(func(c *GroupCase) { c.Want, c.Namesakes = []string{"j2"}, map[string]bool{"j1": true} }), ""},
+		{"unbound by a person", linked(func(c *GroupCase) { c.Bound, c.Link.WasBound, c.Want = false, true, nil }), resting},
 		{"added at JumpCloud goes where AD is", linked(func(c *GroupCase) { c.Cloud.MemberIDs, c.Use = []string{"j1", "j2", "j3"}, identity.UseAD }), "remove-member; "},
 		{"dynamic since", linked(func(c *GroupCase) { c.Cloud.Dynamic, c.Want = true, nil }), ""},
 		{"deleted in AD", linked(func(c *GroupCase) { c.AD, c.Link.Created = nil, true }), "delete-group; unlink-group; "},

@@ -450,6 +450,35 @@ func TestSyncWorld(t *testing.T) {
 	}
 }
 
+// TestS5_Unbound: who is unbound in JumpCloud, and in the import's scope, rests:
+// neither direction writes, and neither ends the pair.
+func TestS5_Unbound(t *testing.T) {
+	w := newTwin(t, 1, twoWay)
+	guid := identity.GUID{1}
+	ad, cloud := aliceAD, aliceJC
+	cloud.First = "Edited"
+	w.Users[guid], w.Cloud.Users["j1"] = &ad, &cloud
+	w.Links[guid] = identity.Link{GUID: guid, JumpCloudID: "j1", WasBound: true}
+	w.ScopeGroup = identity.GUID{} // everybody below the root container, and no groups by which they were bound
+	for _, inScope := range []bool{true, false} {
+		ad.InRoot = inScope
+		var told []string
+		p := w.plan()
+		for _, r := range p.Results {
+			if r.GUID == guid {
+				told = append(told, fmt.Sprint(r.Direction, " ", r.Skip, len(r.Actions)))
+			}
+		}
+		want := []string{"import " + resting + "0", "sync " + resting + "0"}
+		if !inScope { // it left: the pair ends, and the user stays
+			want = []string{"import 1"}
+		}
+		if !slices.Equal(told, want) {
+			t.Errorf("in scope %v: got %q, want %q", inScope, told, want)
+		}
+	}
+}
+
 // TestI8_SyncLimits: many disabled at once in AD are held, as are many members
 // taken out, and limits that do not name a class have its default.
 func TestI8_SyncLimits(t *testing.T) {
