@@ -20,7 +20,7 @@ const heldReason = "held: records were lost or taken back after this change, and
 // so the numbers stay gapless and none is given out twice; a last one says
 // who accepted the loss. What is derived from the log is made anew where it is
 // not what was written, and cursors are forgotten then, so that readers
-// compare everything. Pending changes become dead letters: a newer password
+// compare everything; what a person has paused stays paused. Pending changes become dead letters: a newer password
 // may be among what is lost, and only a person can tell. A change whose
 // password is gone is discarded.
 //
@@ -60,7 +60,7 @@ func (s *Store) mend(r *Report, who string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.rebuild(r); err != nil {
+	if err := s.rebuild(r, who); err != nil {
 		return err
 	}
 	m, _ := s.readMark()
@@ -187,12 +187,13 @@ func (s *Store) follow(r *Report, seq identity.Seq) bool {
 
 // rebuild makes anew, from the log, what is derived from it and is not what
 // was written.
-func (s *Store) rebuild(r *Report) error {
+func (s *Store) rebuild(r *Report, who string) error {
 	derived := r.doubts(prefixState, prefixOpen, prefixAccount, prefixNewest, prefixSecret)
 	writes := s.db.NewWriteBatch()
 	defer writes.Cancel()
 	err := s.db.View(func(txn *badger.Txn) error {
-		err := errors.Join(wipe(txn, writes, prefixCursor), wipe(txn, writes, prefixMirror), wipe(txn, writes, prefixVerdict))
+		err := errors.Join(wipeUnless(isPause, txn, writes, prefixCursor), s.mendPauses(r, txn, writes, who),
+			wipe(txn, writes, prefixMirror), wipe(txn, writes, prefixVerdict))
 		for _, links := range [][]string{{prefixLink, prefixLinkID}, {prefixGroupLink, prefixGroupLinkID}} {
 			if r.doubts(links...) {
 				err = errors.Join(err, wipe(txn, writes, links[0]), wipe(txn, writes, links[1]))
@@ -213,7 +214,15 @@ func (s *Store) rebuild(r *Report) error {
 }
 
 func wipe(txn *badger.Txn, writes *badger.WriteBatch, prefix string) error {
+	return wipeUnless(func([]byte) bool { return false }, txn, writes, prefix)
+}
+
+// wipeUnless is wipe, but for the keys that stay.
+func wipeUnless(stays func(key []byte) bool, txn *badger.Txn, writes *badger.WriteBatch, prefix string) error {
 	return scan(txn, []byte(prefix), nil, false, func(item *badger.Item) (bool, error) {
+		if stays(item.Key()) {
+			return true, nil
+		}
 		return true, writes.Delete(item.KeyCopy(nil))
 	})
 }

@@ -36,7 +36,7 @@ type keptItem struct {
 
 // isKept reports whether a key belongs to the copy.
 func isKept(key []byte) bool {
-	return bytes.HasPrefix(key, []byte(prefixDomain)) || bytes.HasPrefix(key, []byte(prefixCredential))
+	return bytes.HasPrefix(key, []byte(prefixDomain)) || bytes.HasPrefix(key, []byte(prefixCredential)) || isPause(key)
 }
 
 // errNoRegistrations: those in a damaged database are not trusted, and there
@@ -67,7 +67,7 @@ func (s *Store) keep() {
 func (s *Store) keptContent() ([]byte, error) {
 	kept := keptItems{Store: s.chain.id}
 	err := s.db.View(func(txn *badger.Txn) error {
-		for _, prefix := range []string{prefixDomain, prefixCredential} {
+		for _, prefix := range []string{prefixDomain, prefixCredential, prefixCursor + pausePrefix} {
 			err := scan(txn, []byte(prefix), nil, false, func(item *badger.Item) (bool, error) {
 				value, err := item.ValueCopy(nil)
 				kept.Items = append(kept.Items, keptItem{item.KeyCopy(nil), value})
@@ -214,6 +214,9 @@ func (s *Store) reinstate(writes *badger.WriteBatch) error {
 	}
 	return s.kept.View(func(txn *badger.Txn) error {
 		return scan(txn, nil, []byte{0}, false, func(item *badger.Item) (bool, error) {
+			if isPause(item.Key()) {
+				return true, nil // mendPauses has decided about those
+			}
 			value, err := item.ValueCopy(nil)
 			if err != nil {
 				return false, err
