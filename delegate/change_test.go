@@ -110,14 +110,19 @@ func TestG5_NotRecordedNotSent(t *testing.T) {
 	w.wantOutcomes(identity.OutcomeUnknown, identity.OutcomeUnknown)
 }
 
-// TestD4_NotInAD: the password of who is JumpCloud's alone is not changed here.
-func TestD4_NotInAD(t *testing.T) {
+// TestD4_WhoseChange: where AD takes part in passwords a change is made there,
+// also of a user whose sign-ins JumpCloud checks; of who is JumpCloud's alone
+// none is.
+func TestD4_WhoseChange(t *testing.T) {
 	w := newWorld(t)
-	w.facts.users["alice"] = CloudUser{ID: "1", Username: "alice"}
-	if r := w.change("alice", right, fresh); r.Outcome != ChangeRefused || r.Reason != BadCredentials {
-		t.Errorf("with AD's password: got %+v", r)
-	}
-	w.wantOutcomes()
+	w.facts.users["alice"] = CloudUser{ID: "1", Username: "alice", PasswordByAD: true}
+	w.want("alice", right, "refused bad_credentials") // JumpCloud has no such user
+	w.wantChange("alice", right, fresh, Changed, "")
+	w.wantOutcomes(identity.OutcomeAccepted)
+	w.domain.UseCase = identity.UseJumpCloud
+	w.facts.users["bob"] = CloudUser{ID: "2", Username: "bob"}
+	w.wantChange("bob", right, fresh, ChangeRefused, BadCredentials)
+	w.wantOutcomes(identity.OutcomeAccepted)
 }
 
 // TestP5_Status: how a password stands, by who decides about it.

@@ -161,7 +161,7 @@ func (v *Validator) validate(ctx context.Context, username string, password secr
 	return verdict
 }
 
-// signIn proves a password. What the throttle took is given back unless the
+// signIn proves a password; without teach it is the old one of a change. What the throttle took is given back unless the
 // password was wrong.
 func (v *Validator) signIn(ctx context.Context, username string, password secret.Bytes, client string, teach bool) (s subject, verdict Verdict) {
 	n, ok := parseName(username)
@@ -205,6 +205,9 @@ func (v *Validator) undecided(what string, err error) {
 func (v *Validator) decide(ctx context.Context, s subject, password secret.Bytes, client string, teach bool) Verdict {
 	d := Decide(s.facts)
 	switch {
+	case !teach && s.entry != nil && s.facts.UseCase.Imports():
+		// A change is made in AD, whoever checks sign-ins: AD proves the old one.
+		return v.askAD(ctx, s, password, client, false)
 	case d.Authority == ByJumpCloud:
 		return v.askCloud(ctx, s, password, teach)
 	case d.Authority == ByAD || d.Reason == NoSuchUser:
