@@ -65,7 +65,12 @@ func (d *dispatcher) load() error {
 	if err != nil {
 		return err
 	}
-	clear(d.paused)            // all of it is read again
+	for _, seqs := range d.paused { // what is still open is parked again
+		for _, seq := range seqs {
+			d.queue.put(seq, time.Time{})
+		}
+	}
+	clear(d.paused)
 	d.followed = stats.LastSeq // before the list is read: nothing falls between
 	for after := identity.Seq(0); ; {
 		entries, err := st.Pending(identity.Import, page, after)
@@ -168,7 +173,7 @@ func (d *dispatcher) begin(ctx context.Context, entry identity.Entry, now time.T
 
 func (d *dispatcher) isPaused(domain string) bool {
 	_, paused, err := d.engine.cfg.Store.Paused(domain, identity.Import)
-	return paused && err == nil // a store that cannot say so does not apply either
+	return paused || err != nil // nothing is applied that may be paused
 }
 
 // resume queues what waited for the end of a pause, which is a commit and so

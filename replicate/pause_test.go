@@ -38,6 +38,50 @@ func TestPaused(t *testing.T) {
 	w.await(second, identity.StatusApplied)
 }
 
+// TestPausedAndReadAgain: the import makes users while the direction is paused
+// for passwords. The one that waited and the dead letter are not lost by the
+// dispatcher's reading everything again, nor parked twice.
+func TestPausedAndReadAgain(t *testing.T) {
+	w := newWorld(t)
+	w.importing()
+	dora, emil := w.newcomer("dora", "Doe"), w.newcomer("emil", "")
+	waiting, dead := w.accept(dora, "Some.Pass1"), w.accept(emil, "Some.Pass1")
+	d := newDispatcher(w.engine)
+	pass := func(read func() error) {
+		t.Helper()
+		if err := read(); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pass(d.load)
+	w.want(waiting, identity.StatusPending, "waits for the import")
+	w.want(dead, identity.StatusDead, "first and a last name")
+	if err := w.store.SetPaused(t.Context(), domainName, identity.Import, true, "admin"); err != nil {
+		t.Fatal(err)
+	}
+	w.imports(dora)
+	w.imports(emil)
+	pass(d.follow)
+	for range 3 {
+		pass(d.load)
+		if n := len(d.paused[domainName]); n != 2 {
+			t.Errorf("%d changes are parked, want 2", n)
+		}
+	}
+	w.want(waiting, identity.StatusPending, "")
+	w.want(dead, identity.StatusDead, "")
+	if err := w.store.SetPaused(t.Context(), domainName, identity.Import, false, "admin"); err != nil {
+		t.Fatal(err)
+	}
+	pass(d.follow) // revives the dead letter
+	pass(d.follow)
+	w.want(waiting, identity.StatusApplied, "")
+	w.want(dead, identity.StatusApplied, "")
+}
+
 // TestMetrics: what the reconciler tells is counted, and what is held is shown,
 // without a name of anybody.
 func TestMetrics(t *testing.T) {
