@@ -63,8 +63,8 @@ var table = []row{
 
 	{"cmd/dirgate", []string{everything}, nil, "main wires everything"},
 	{"cmd/internal/config", leaves, nil, "a file format, not a program"},
-	{"cmd/internal/admin", []string{"store", "store/identity", "store/secret", "replicate", "replicate/plan", "replicate/reconcile", "delegate"}, nil,
-		"operations of the daemon, not of its listeners"},
+	{"cmd/internal/admin", []string{"store", "store/identity", "store/secret", "replicate", "replicate/plan", "replicate/reconcile", "replicate/ad", "replicate/jumpcloud", "delegate"}, nil,
+		"operations of the daemon, not of its listeners; what concerns one object is asked of either side by its client, whose values and errors it reads"},
 
 	{"testenv", nil, nil, "holds tests only"},
 	{"testenv/samba", append([]string{"testenv/adsim"}, leaves...), nil, "test peers must not share code with what they test"},
