@@ -32,6 +32,8 @@ type Batch struct {
 	// DeletionsUnseen: the account may not see deleted objects, so
 	// [Reader.Missing] has to be asked for them.
 	DeletionsUnseen bool
+	// Look: it is time to, because something was written since the last time.
+	Look bool
 	// Unreadable are objects that have changed but cannot be read: hidden
 	// from the account, or deleted a moment ago, which the next batch tells.
 	Unreadable []identity.GUID
@@ -75,7 +77,8 @@ func (r *Reader) changes(ctx context.Context, since Cursor) (b Batch, err error)
 	if err != nil {
 		return b, err
 	}
-	b.DeletionsUnseen = !sees
+	r.looked.blind = !sees
+	b.DeletionsUnseen, b.Look = !sees, r.looked.due(p.host, p.usn)
 	h := make(hints)
 	if pos.Method == MethodUSN {
 		err = r.byUSN(ctx, p, pos.USN, h)

@@ -112,39 +112,3 @@ func (r *Reader) seesDeleted(ctx context.Context, p *peer) (bool, error) {
 func deletionsUnseen(base string) string {
 	return fmt.Sprintf("the service account may not see deleted objects, so deletions are found by listing everything: grant it with `dsacls \"CN=Deleted Objects,%s\" /takeownership`, then `dsacls \"CN=Deleted Objects,%s\" /G \"ACCOUNT:LCRP\"`", base, base)
 }
-
-// Missing says which of the objects that are known to exist do not any more,
-// or are hidden from the account, by listing all that there are. A Batch with
-// DeletionsUnseen asks for it.
-func (r *Reader) Missing(ctx context.Context, known []identity.GUID) (missing []identity.GUID, err error) {
-	p, err := r.open(ctx, "")
-	if err != nil {
-		return nil, fmt.Errorf("look for deleted objects: %w", err)
-	}
-	there := make(map[identity.GUID]bool)
-	see := func(e *ldap.Entry) error {
-		guid, err := identity.GUIDFromBytes(e.GetRawAttributeValue("objectGUID"))
-		there[guid] = true
-		return err
-	}
-	req := r.request(p.base, ldap.ScopeWholeSubtree, "(|(objectClass=user)(objectClass=group))", []string{"objectGUID"})
-	if err := r.paged(ctx, p.session, req, see); err != nil {
-		return nil, fmt.Errorf("look for deleted objects: %w", err)
-	}
-	var gone []identity.GUID
-	for _, guid := range known {
-		if !there[guid] {
-			gone = append(gone, guid)
-		}
-	}
-	// One that moved between two pages is there all the same.
-	if err := r.reread(ctx, p, gone, []string{"objectGUID"}, see); err != nil {
-		return nil, fmt.Errorf("look for deleted objects: %w", err)
-	}
-	for _, guid := range gone {
-		if !there[guid] {
-			missing = append(missing, guid)
-		}
-	}
-	return missing, nil
-}

@@ -22,8 +22,10 @@ type watcher struct {
 }
 
 // Wait returns when the directory may have changed since the cursor: soon
-// after a change where the controller notifies, else after the interval. That
-// it cannot notify is no error. One from ctx is.
+// after a change where the controller notifies, else after the interval. It
+// returns too when something may have been deleted of which the controller
+// does not tell this account. That it cannot notify is no error. One from ctx
+// is.
 func (r *Reader) Wait(ctx context.Context, since Cursor) error {
 	timer := time.NewTimer(r.interval)
 	defer timer.Stop()
@@ -34,27 +36,45 @@ func (r *Reader) Wait(ctx context.Context, since Cursor) error {
 			return context.Cause(ctx)
 		case err == nil && behind:
 			return nil
-		case err != nil || lost && r.watch == nil: // it will be tried again at the next call
-			select {
-			case <-timer.C:
-				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
+		}
+		// Without a watch it will be tried again at the next call.
+		ended, waited := r.watched(ctx, timer.C)
+		if !ended {
+			return waited
+		}
+		r.unwatch()
+		if !lost {
+			behind, err = r.watchFrom(ctx, since)
+		}
+	}
+}
+
+// watched waits as long as the watch goes on, or without one.
+func (r *Reader) watched(ctx context.Context, alarm <-chan time.Time) (ended bool, err error) {
+	var w watcher
+	if r.watch != nil {
+		w = *r.watch
+	}
+	for {
+		look := time.NewTimer(r.looked.wait())
+		if !r.looked.blind {
+			look.Stop()
 		}
 		select {
-		case <-r.watch.woken:
-			return nil
-		case <-timer.C:
-			return nil
+		case <-w.woken:
+		case <-alarm:
 		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-r.watch.ended:
-			r.unwatch()
-			if !lost {
-				behind, err = r.watchFrom(ctx, since)
+			err = context.Cause(ctx)
+		case <-w.ended:
+			ended = true
+		case <-look.C:
+			if !r.mayBeMissing(ctx) {
+				continue
 			}
+			err = context.Cause(ctx)
 		}
+		look.Stop()
+		return ended, err
 	}
 }
 

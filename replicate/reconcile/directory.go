@@ -94,7 +94,7 @@ func (i *Reconciler) follow(ctx context.Context) (*directory, error) {
 		if batch.More {
 			continue
 		}
-		if batch.DeletionsUnseen && i.cfg.Now().Sub(i.missedAt) >= i.cfg.Interval {
+		if batch.DeletionsUnseen && (batch.Look || i.cfg.Now().Sub(i.missedAt) >= i.cfg.Interval) {
 			return next, i.dropMissing(ctx, next)
 		}
 		return next, nil
