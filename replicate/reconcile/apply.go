@@ -60,7 +60,7 @@ func (i *Reconciler) apply(ctx context.Context) (next time.Time, err error) {
 	if err := i.refresh(ctx, w, guids); err != nil {
 		return next, err
 	}
-	w.Cloud = *i.cloud
+	i.withCloud(&w, i.cloud)
 	p, err := plan.Import(w)
 	if err != nil {
 		return next, err

@@ -14,6 +14,9 @@ import (
 // readCloud lists JumpCloud's side. Members are read of the groups that are
 // linked, or have the name of an AD group.
 func (i *Reconciler) readCloud(ctx context.Context, w plan.World) (*plan.Cloud, error) {
+	if err := i.readDelegation(ctx); err != nil {
+		return nil, err
+	}
 	c := &plan.Cloud{Users: make(map[string]*identity.User), Groups: make(map[string]identity.Group),
 		BoundUsers: make(map[string]bool), BoundGroups: make(map[string]bool)}
 	for u, err := range i.cfg.JumpCloud.ListUsers(ctx) {

@@ -167,7 +167,7 @@ func (i *Reconciler) Plan(ctx context.Context) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	w.Cloud = *cloud
+	i.withCloud(&w, cloud)
 	return plan.Import(w)
 }
 
@@ -211,7 +211,7 @@ func (i *Reconciler) cycle(ctx context.Context) error {
 			return err
 		}
 	}
-	w.Cloud = *i.cloud
+	i.withCloud(&w, i.cloud)
 	p, err := plan.Import(w)
 	if err != nil {
 		return err

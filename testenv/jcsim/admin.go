@@ -103,3 +103,16 @@ func (s *Server) bind(d *directory, to *edges, node, id string, bound bool) {
 		s.edgeEvent(by{}, bound, nodeDirectory, d.ID, node, id)
 	}
 }
+
+// SetDelegation sets a domain's delegationState, as JumpCloud does of a PENDING
+// one once an import agent has reported.
+func (s *Server) SetDelegation(adID, state string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.directory(adID)
+	if d == nil {
+		return fmt.Errorf("set the delegation state of %s: no such Active Directory", adID)
+	}
+	d.DelegationState = state
+	return nil
+}
