@@ -87,6 +87,7 @@ func TestL2_Outage(t *testing.T) {
 		t.Errorf("%d are pending, and %d were tried", len(pending), tried)
 	}
 	w.cloud.Heal()
+	w.ok(w.im.cfg.JumpCloud.Await(t.Context())) // the client goes by the real clock
 	for range 5 {
 		w.clock.add(5 * time.Minute)
 		w.pass()
