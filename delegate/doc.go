@@ -55,8 +55,8 @@
 //
 // A name has at most [MaxName] bytes, a password [MaxPassword]. Each client
 // address and each account may be refused only so often ([Config.Throttle]).
-// Sign-ins on their way count as refused until they are answered, so these are
-// also bounds of how many of one account may be on their way.
+// Only refusals count. As many sign-ins may be on their way as may still be
+// refused; more wait for an answer, within Config.Timeout.
 //
 // Specifications: RFC 4511 (LDAP), RFC 4513 section 5.1, MS-ADTS 5.1.1.3 and
 // 3.1.1.3.1.5, winerror.h for the logon errors, RFC 6750 (bearer tokens).

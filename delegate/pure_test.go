@@ -175,33 +175,6 @@ func TestReadObject(t *testing.T) {
 	}
 }
 
-func TestLimiter(t *testing.T) {
-	now := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
-	l := newLimiter(2, time.Minute, func() time.Time { return now })
-	take := func(key string, want bool) {
-		t.Helper()
-		if wait, ok := l.take(key); ok != want || !ok && (wait <= 0 || wait > time.Minute+time.Millisecond) {
-			t.Errorf("take %s: %v, %v", key, wait, ok)
-		}
-	}
-	take("a", true)
-	take("a", true)
-	take("a", false)
-	take("b", true)
-	l.back("a")
-	take("a", true)
-	take("a", false)
-	now = now.Add(time.Minute)
-	take("a", true)
-	take("a", false)
-	for i := range maxBuckets + 10 {
-		l.take(string(rune(i)) + "x")
-	}
-	if len(l.buckets) > maxBuckets {
-		t.Errorf("%d keys are remembered", len(l.buckets))
-	}
-}
-
 func TestClientKey(t *testing.T) {
 	for in, want := range map[string]string{"192.0.2.1": "192.0.2.1/32", "::ffff:192.0.2.1": "192.0.2.1/32", "2001:db8:0:1:2::3": "2001:db8:0:1::/64", "x": ""} {
 		if got := clientKey(in); got != want {

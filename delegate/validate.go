@@ -161,8 +161,8 @@ func (v *Validator) validate(ctx context.Context, username string, password secr
 	return verdict
 }
 
-// signIn proves a password; without teach it is the old one of a change. What the throttle took is given back unless the
-// password was wrong.
+// signIn proves a password; without teach it is the old one of a change. The
+// throttle counts it if the password was wrong.
 func (v *Validator) signIn(ctx context.Context, username string, password secret.Bytes, client string, teach bool) (s subject, verdict Verdict) {
 	n, ok := parseName(username)
 	if !ok || password.IsEmpty() || len(password.Expose()) > MaxPassword {
@@ -170,27 +170,35 @@ func (v *Validator) signIn(ctx context.Context, username string, password secret
 		return s, Verdict{Verdict: Refused, Reason: BadCredentials}
 	}
 	clientAt := clientKey(client)
-	if wait, ok := v.clients.take(clientAt); !ok {
-		return s, throttled(wait)
-	}
-	s, err := v.find(ctx, n)
-	userAt := s.key(n)
-	wait, ok := v.users.take(userAt)
+	wait, ok, err := v.clients.take(ctx, clientAt)
 	if !ok {
-		v.clients.back(clientAt)
-		return s, throttled(wait)
+		return s, v.held(wait, err)
 	}
+	defer func() { v.clients.done(clientAt, counts(verdict)) }()
+	s, err = v.find(ctx, n)
+	userAt := s.key(n)
+	wait, ok, busy := v.users.take(ctx, userAt)
+	if !ok {
+		return s, v.held(wait, busy)
+	}
+	defer func() { v.users.done(userAt, counts(verdict)) }()
 	if err != nil {
 		v.undecided("look up a user", err)
-		verdict = Verdict{Verdict: Undecided, Reason: Unavailable}
-	} else {
-		verdict = v.decide(ctx, s, password, client, teach)
+		return s, Verdict{Verdict: Undecided, Reason: Unavailable}
 	}
-	if verdict.Verdict != Refused || verdict.PasswordCorrect {
-		v.clients.back(clientAt)
-		v.users.back(userAt)
+	return s, v.decide(ctx, s, password, client, teach)
+}
+
+// counts reports whether a verdict is one that the throttle counts.
+func counts(v Verdict) bool { return v.Verdict == Refused && !v.PasswordCorrect }
+
+// held is the verdict about who the throttle does not let go ahead.
+func (v *Validator) held(wait time.Duration, err error) Verdict {
+	if err != nil {
+		v.undecided("wait for its turn", err)
+		return Verdict{Verdict: Undecided, Reason: Unavailable}
 	}
-	return s, verdict
+	return throttled(wait)
 }
 
 func throttled(wait time.Duration) Verdict {

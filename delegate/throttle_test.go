@@ -1,0 +1,111 @@
+package delegate
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestLimiter(t *testing.T) {
+	now := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	l := newLimiter(2, time.Minute, func() time.Time { return now })
+	take := func(key string, want bool) {
+		t.Helper()
+		if wait, ok, err := l.take(t.Context(), key); err != nil || ok != want || !ok && (wait <= 0 || wait > time.Minute+time.Millisecond) {
+			t.Errorf("take %s: %v, %v, %v", key, wait, ok, err)
+		}
+	}
+	refused := func(key string) { take(key, true); l.done(key, true) }
+	for range 5 {
+		take("a", true)
+		l.done("a", false)
+	}
+	if len(l.buckets) != 0 {
+		t.Errorf("%d keys are remembered although nothing was refused", len(l.buckets))
+	}
+	refused("a")
+	refused("a")
+	take("a", false)
+	refused("b")
+	now = now.Add(time.Minute)
+	refused("a")
+	take("a", false)
+	take("kept", true)
+	for i := range maxBuckets + 10 {
+		refused(strconv.Itoa(i))
+	}
+	if len(l.buckets) > maxBuckets {
+		t.Errorf("%d keys are remembered", len(l.buckets))
+	}
+	l.done("kept", true) // on its way, it was not forgotten
+}
+
+// TestLimiter_AtOnce: no more is let on its way than may be refused; the rest
+// waits, and goes ahead or is sent away by what the answers are.
+func TestLimiter_AtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(2, time.Hour, time.Now)
+		for range 2 {
+			if _, ok, err := l.take(t.Context(), "a"); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+		}
+		var mu sync.Mutex
+		var went, sent int
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				_, ok, err := l.take(t.Context(), "a")
+				mu.Lock()
+				defer mu.Unlock()
+				if ok {
+					went++
+				} else if err == nil {
+					sent++
+				}
+			})
+		}
+		count := func(wantWent, wantSent int) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if went != wantWent || sent != wantSent {
+				t.Errorf("%d went ahead and %d were sent away, want %d and %d", went, sent, wantWent, wantSent)
+			}
+		}
+		count(0, 0)
+		l.done("a", false) // right: one more may go
+		count(1, 0)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, ok, err := l.take(ctx, "a"); ok || !errors.Is(err, errBusy) {
+			t.Errorf("out of time: %v, %v", ok, err)
+		}
+		l.done("a", true)
+		count(1, 0)
+		l.done("a", true)
+		count(1, 2)
+		all.Wait()
+	})
+}
+
+// TestThrottle_RightAtOnce: an account may sign in from many sides at once.
+func TestThrottle_RightAtOnce(t *testing.T) {
+	v, _ := newStubbed(t)
+	var all sync.WaitGroup
+	for range 3 * DefaultPerUser {
+		all.Go(func() {
+			for range 3 {
+				if got := short(v.Validate(t.Context(), "alice", pw(right), "192.0.2.1")); got != "accepted ad" {
+					t.Errorf("got %q", got)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
