@@ -43,6 +43,7 @@
 //	membership in a group with a     AD      JumpCloud                      JumpCloud
 //	  rule at JumpCloud
 //	members of one side alone        stay    stay                           stay
+//	dirgate's service accounts       -       -                              -
 //	user deleted at JumpCloud        made    account disabled, let go       account disabled,
 //	                                 anew                                   let go
 //	account deleted in AD            dissociation action                    made anew

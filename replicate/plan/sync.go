@@ -47,6 +47,8 @@ func SyncUser(c SyncCase) Verdict {
 		return c.unbound()
 	case c.AD.Computer:
 		return Verdict{Skip: "the AD account is not a person's"}
+	case c.service(c.AD):
+		return Verdict{Skip: isService}
 	case c.AD.Privileged:
 		return Verdict{Skip: "the AD account is privileged (adminCount=1): never written"}
 	case !c.AD.InRoot:
@@ -99,6 +101,8 @@ func (c *SyncCase) userGone() Verdict {
 	switch {
 	case c.AD.Disabled || !c.AD.InRoot || c.AD.Computer:
 		return Verdict{Actions: []Action{unlink}}
+	case c.service(c.AD):
+		return Verdict{Skip: why + "; the AD account is " + isService}
 	case c.AD.Privileged:
 		return Verdict{Skip: why + "; the AD account is privileged (adminCount=1) and never written: disable it by hand"}
 	}
@@ -153,6 +157,8 @@ func (c *SyncCase) takeOver() Verdict {
 		return refuse("belongs to another JumpCloud user: change one of the two names")
 	case ad.Computer:
 		return refuse("has that name and is not a person's: change the username")
+	case c.service(ad):
+		return refuse("is %s", isService)
 	case ad.Privileged:
 		return refuse("is privileged (adminCount=1): never written")
 	case !ad.InRoot:

@@ -24,7 +24,8 @@ type SyncGroupCase struct {
 	SameLinked bool
 	// Taken says what else of AD has the name; empty: nothing.
 	Taken string
-	// Accounts are the AD accounts of JumpCloud users.
+	// Accounts are the AD accounts of JumpCloud users, but for service accounts,
+	// whose memberships are left alone: their rights may come from them.
 	Accounts map[string]identity.GUID
 	// Direct are the JumpCloud users whose accounts are members of the AD group,
 	// and Nested those whose accounts are members of a group within.
@@ -176,7 +177,7 @@ func (c *SyncGroupCase) members(v *Verdict) {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.Direct)) {
-		if !there[id] && (!merge || base[id]) {
+		if _, ours := c.Accounts[id]; ours && !there[id] && (!merge || base[id]) {
 			v.Actions = append(v.Actions, c.member(ADRemoveMember, id, "not a member in JumpCloud"))
 		}
 	}

@@ -255,7 +255,7 @@ func (s *syncer) freeCN(c *SyncCase) string {
 func (s *syncer) syncGroups() {
 	s.living = make(map[string]identity.GUID, len(s.linkOf))
 	for id, guid := range s.linkOf {
-		if s.Users[guid] != nil {
+		if u := s.Users[guid]; u != nil && !s.service(u) {
 			s.living[id] = guid
 		}
 	}

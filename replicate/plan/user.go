@@ -20,6 +20,9 @@ type Settings struct {
 	// Delegated: JumpCloud lets AD check passwords (delegationState ENABLED),
 	// so that a user may be told to. Without it such a user cannot sign in.
 	Delegated bool
+	// ImportAccount and SyncAccount are the bind names of the service accounts,
+	// as they are registered; empty: there is none.
+	ImportAccount, SyncAccount string
 }
 
 // UserCase is what is known about one AD account and its JumpCloud user.
@@ -90,6 +93,8 @@ func User(c UserCase) Verdict {
 		return c.dissociate("the AD account was deleted")
 	case c.AD.Computer:
 		return Verdict{Skip: "not a person's account"}
+	case c.service(c.AD):
+		return Verdict{Skip: isService}
 	case c.AD.Privileged:
 		// A linked one stays as it is: privileges may be taken away again, and
 		// to delete or unbind somebody for a promotion would be absurd.

@@ -173,7 +173,7 @@ func (p *planner) makeMaps() {
 // asks gives the folded username and mail address that an account asks for;
 // not ok: it gets no user.
 func (p *planner) asks(u *identity.User) (name, mail string, ok bool) {
-	if u.Computer || u.Privileged || p.scope.User(u) != "" {
+	if u.Computer || u.Privileged || p.service(u) || p.scope.User(u) != "" {
 		return "", "", false
 	}
 	c := UserCase{Settings: p.Settings, AD: u}
