@@ -13,7 +13,8 @@ import (
 
 // settingsOf are a registered domain's, as the planner knows them.
 func settingsOf(d store.Domain) plan.Settings {
-	return plan.Settings{Domain: d.Name, ADID: d.JumpCloud.ADID, Use: identity.UseCase(d.UseCase), Actions: d.Actions, Mapping: d.Mapping}
+	return plan.Settings{Domain: d.Name, ADID: d.JumpCloud.ADID, Use: identity.UseCase(d.UseCase), Actions: d.Actions, Mapping: d.Mapping,
+		ImportAccount: d.ImportAccount, SyncAccount: d.SyncAccount}
 }
 
 // askImport gathers what decides whether the import gives an account a user,

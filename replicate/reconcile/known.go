@@ -24,5 +24,6 @@ func Known(st *store.Store, domain store.Domain, now time.Time) (plan.World, err
 }
 
 func settingsOf(d store.Domain) plan.Settings {
-	return plan.Settings{Domain: d.Name, ADID: d.JumpCloud.ADID, Use: identity.UseCase(d.UseCase), Actions: d.Actions, Mapping: d.Mapping}
+	return plan.Settings{Domain: d.Name, ADID: d.JumpCloud.ADID, Use: identity.UseCase(d.UseCase), Actions: d.Actions, Mapping: d.Mapping,
+		ImportAccount: d.ImportAccount, SyncAccount: d.SyncAccount}
 }
