@@ -52,7 +52,7 @@ var table = []row{
 
 	{"delegate", []string{"gateway/ldapwire", "gateway/dc", "store/identity", "store/secret"}, nil,
 		"validation works without gateway and replication"},
-	{"delegate/portal", []string{"delegate"}, nil, "pages see what the API sees"},
+	{"delegate/portal", []string{"delegate", "store/secret"}, nil, "pages see what the API sees, and passwords are secrets from the form on"},
 
 	{"replicate/plan", []string{"store/identity"}, noWill, "pure: the same input gives the same plan"},
 	{"replicate/ad", []string{"gateway/dc", "store/identity", "store/secret"}, nil, "a client of one side"},

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/dirgate/dirgate/delegate"
+	"github.com/dirgate/dirgate/delegate/portal"
 	"github.com/dirgate/dirgate/gateway"
+	"github.com/dirgate/dirgate/gateway/ldapwire"
 	"github.com/dirgate/dirgate/replicate"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
@@ -36,7 +38,7 @@ func (d *daemon) newDelegate(registry *prometheus.Registry) error {
 	recorder := &replicate.BindRecorder{Store: d.opened.store, Peers: d.domains.peers, Log: d.log.With("in", "replicate")}
 	validator, err := delegate.New(delegate.Config{
 		Domains: (&delegateDomains{domains: d.domains, made: make(map[*gateway.Domain]*delegate.Domain)}).list,
-		Cloud:   newCloudFacts(d.domains), Guard: d.shared, Capture: d.opened.store, Record: recorder,
+		Cloud:   newCloudFacts(d.domains), Guard: d.delegateGuard(), Capture: d.opened.store, Record: recorder,
 		Metrics: delegate.NewMetrics(registry), Log: log, Preflight: delegate.Preflight(d.cfg.Delegate.Preflight),
 		Throttle:    delegate.Throttle{PerClient: d.cfg.Delegate.RefusalsPerClient, PerUser: d.cfg.Delegate.RefusalsPerUser},
 		TellUnknown: d.cfg.Delegate.TellUnknownUsers,
@@ -54,7 +56,13 @@ func (d *daemon) newDelegate(registry *prometheus.Registry) error {
 		validator.Close()
 		return err
 	}
-	handler := delegate.Handler(delegate.APIConfig{Validator: validator, Tokens: tokenCheck{d.opened.store}, Log: log,
+	pages, err := portal.New(portal.Config{Directory: validator, Log: d.log.With("in", "portal"), ForHost: certifiedFor(conf)})
+	if err != nil {
+		validator.Close()
+		_ = plain.Close()
+		return err
+	}
+	handler := delegate.Handler(delegate.APIConfig{Validator: validator, Tokens: tokenCheck{d.opened.store}, Log: log, Portal: pages,
 		ClientCertificates: conf.ClientCAs != nil})
 	d.delegate = &delegation{validator: validator, listener: plain, server: &http.Server{
 		Handler: handler, TLSConfig: conf, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -62,6 +70,22 @@ func (d *daemon) newDelegate(registry *prometheus.Registry) error {
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}}
 	return nil
+}
+
+// delegateGuard is the gateway's lockout guard, unless gateway.lockout_guard is
+// false: then only changes of one account wait for one another.
+func (d *daemon) delegateGuard() delegate.Guard {
+	if d.cfg.Gateway.LockoutGuard {
+		return d.shared
+	}
+	return unguarded{d.shared}
+}
+
+type unguarded struct{ *gateway.Shared }
+
+// Admit lets every password reach the controller.
+func (unguarded) Admit(context.Context, identity.Account, string, secret.Bytes) (settle func(*ldapwire.Result, bool), held string, answer ldapwire.Result, err error) {
+	return func(*ldapwire.Result, bool) {}, "", ldapwire.Result{}, nil
 }
 
 // delegateTLS is the listener's configuration. Only a certificate of
@@ -83,6 +107,15 @@ func (d *daemon) delegateTLS() (*tls.Config, error) {
 	}
 	conf.ClientAuth = tls.VerifyClientCertIfGiven
 	return conf, nil
+}
+
+// certifiedFor says which hosts the certificate that is served now is for: the
+// names by which the portal can be reached.
+func certifiedFor(conf *tls.Config) func(host string) bool {
+	return func(host string) bool {
+		cert, err := conf.GetCertificate(&tls.ClientHelloInfo{ServerName: host})
+		return err == nil && cert.Leaf != nil && cert.Leaf.VerifyHostname(host) == nil
+	}
 }
 
 func (g *delegation) serve() error { return served(g.server.ServeTLS(g.listener, "", "")) }
