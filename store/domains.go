@@ -31,6 +31,7 @@ const (
 	CredSyncPassword   = "sync-password"   // of SyncAccount
 	CredAPIKey         = "api-key"         // JumpCloud's x-api-key
 	CredAgentKey       = "agent-key"       // connect key of the JumpCloud import agent
+	CredSyncAgentKey   = "sync-agent-key"  // connect key of the JumpCloud sync agent
 )
 
 // Domain is a registered AD domain. Its credentials are kept apart, sealed.

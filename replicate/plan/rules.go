@@ -210,6 +210,18 @@ func (r *Rules) exports(u *identity.User, domain string) (all []export, note str
 	return append([]export{{AttrFirst, u.First, FieldFirst, true}, {AttrLast, u.Last, FieldLast, true}}, all...), note
 }
 
+// Written are the attributes that the rules write to accounts that exist, for
+// which the sync account needs a right of its own: who creates an account may
+// give it all its attributes.
+func (r *Rules) Written() (attributes []string) {
+	for i := range r.list {
+		if r.list[i].onUpdate {
+			attributes = append(attributes, r.list[i].attr)
+		}
+	}
+	return attributes
+}
+
 // exported reports whether a field of JumpCloud's is kept in the very attribute
 // that the import reads it from.
 func (r *Rules) exported(field string) bool {

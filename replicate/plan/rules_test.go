@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -152,5 +153,17 @@ func TestS2_Names(t *testing.T) {
 		if got := strings.Join(commonNames(&identity.User{First: tt.first, Last: tt.last}, "alice"), "|"); got != tt.want {
 			t.Errorf("got %s, want %s", got, tt.want)
 		}
+	}
+}
+
+// TestRulesWritten: a right of its own takes only what is written to accounts
+// that exist.
+func TestRulesWritten(t *testing.T) {
+	rule := func(to string, on ...identity.RuleOccasion) identity.TranslationRule {
+		return identity.TranslationRule{ID: to, Source: "department", Destination: to, SourceType: identity.RulePath, Direction: identity.RuleExport, AppliedOn: on}
+	}
+	rules := NewRules([]identity.TranslationRule{rule("department", identity.RuleOnCreate, identity.RuleOnUpdate), rule("division", identity.RuleOnCreate), rule("info", identity.RuleOnUpdate)})
+	if got := rules.Written(); !slices.Equal(got, []string{"department", "info"}) {
+		t.Errorf("got %q, notes %q", got, rules.Notes)
 	}
 }
