@@ -92,6 +92,8 @@ type Guard interface {
 	// SetPolicy says what locks the accounts of a domain: threshold refusals (0:
 	// none do), counted anew after window without one.
 	SetPolicy(domain string, threshold int, window time.Duration)
+	// SetAccountPolicy says the same of one account; below 0: its domain's holds.
+	SetAccountPolicy(account identity.Account, threshold int, window time.Duration)
 	// PasswordChanged says what the account's password is now.
 	PasswordChanged(account identity.Account, password secret.Bytes)
 }

@@ -25,10 +25,12 @@ type directory struct {
 	asked   bool      // whether hasFast is known; guarded by mu
 	hasFast bool      // guarded by mu
 	told    time.Time // when the guard was told the lockout policy; guarded by mu
+
+	own map[string]ownLockout // by DN of a Password Settings Object; guarded by mu
 }
 
 func newDirectory(d *Domain, idle int) *directory {
-	return &directory{Domain: d, service: pool{max: idle}, fast: pool{max: idle}}
+	return &directory{Domain: d, service: pool{max: idle}, fast: pool{max: idle}, own: make(map[string]ownLockout)}
 }
 
 func (d *directory) close() {
@@ -106,33 +108,6 @@ func (d *directory) canFastBind(ctx context.Context) (bool, error) {
 	defer d.mu.Unlock()
 	d.asked, d.hasFast = true, has
 	return has, nil
-}
-
-// policyAge is when the lockout policy is read anew.
-const policyAge = time.Hour
-
-// tellPolicy tells the guard what locks the domain's accounts, before the first
-// bind: what it assumes until then may be too much.
-func (d *directory) tellPolicy(ctx context.Context, guard Guard, now time.Time) error {
-	d.mu.Lock()
-	fresh := !d.told.IsZero() && now.Sub(d.told) < policyAge
-	d.mu.Unlock()
-	if fresh {
-		return nil
-	}
-	err := d.ask(ctx, func(c *ldapConn) error {
-		head, err := c.search(ctx, ldapwire.SearchParams{BaseDN: d.BaseDN, Scope: ldapwire.ScopeBase, Attributes: []string{"lockoutThreshold", "lockOutObservationWindow"}})
-		if err == nil && len(head) == 1 && head[0].get("lockoutthreshold") != "" {
-			guard.SetPolicy(d.Name, int(number(head[0].get("lockoutthreshold"))), interval(head[0].get("lockoutobservationwindow")))
-		}
-		return err
-	})
-	if err == nil {
-		d.mu.Lock()
-		d.told = now
-		d.mu.Unlock()
-	}
-	return err
 }
 
 // fastConn gives a connection in fast bind mode. A domain whose controllers

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -29,9 +30,12 @@ type stubDC struct {
 	tls      *tls.Config
 	served   sync.WaitGroup
 	noFast   atomic.Bool // it says that it has fast bind, and refuses it
+	pso      atomic.Bool // alice has a Password Settings Object
 
 	conns, fastBinds, plainBinds atomic.Int64 // served so far; binds of the account alone
 }
+
+const strictPSO = "CN=Strict,CN=Password Settings Container,CN=System,DC=corp"
 
 func newStubDC(tb testing.TB, ca *certstest.CA) *stubDC {
 	tb.Helper()
@@ -102,6 +106,13 @@ func (d *stubDC) answer(msg ldapwire.Message, fast *bool) []byte {
 		if req.Scope == ldapwire.ScopeSubtree {
 			entry = []ldapwire.AttributeValues{{Type: "objectGUID", Values: [][]byte{slices.Repeat([]byte{1}, 16)}}, {Type: "sAMAccountName", Values: [][]byte{[]byte("alice")}},
 				{Type: "pwdLastSet", Values: [][]byte{[]byte("134000000000000000")}}}
+			if d.pso.Load() {
+				entry = append(entry, ldapwire.AttributeValues{Type: "msDS-ResultantPSO", Values: [][]byte{[]byte(strictPSO)}})
+			}
+		}
+		if string(req.BaseDN) == strictPSO {
+			entry = []ldapwire.AttributeValues{{Type: "msDS-LockoutThreshold", Values: [][]byte{[]byte("3")}},
+				{Type: "msDS-LockoutObservationWindow", Values: [][]byte{[]byte("-18000000000")}}} // 30 minutes
 		}
 		return ldapwire.AppendSearchDone(ldapwire.AppendSearchEntry(nil, msg.ID, "CN=alice,DC=corp", entry), msg.ID, 0, "", "")
 	}
@@ -154,6 +165,27 @@ func TestFastBind(t *testing.T) {
 	try(right, "accepted ad")
 	if p := d.plainBinds.Load(); p != 1 {
 		t.Errorf("%d binds of their own, want 1", p)
+	}
+}
+
+// TestG7_OwnThreshold: an account with a Password Settings Object is guarded by
+// that one's threshold; the domain's is none.
+func TestG7_OwnThreshold(t *testing.T) {
+	v, d := newStubbed(t)
+	reached := func() int64 {
+		before := d.fastBinds.Load()
+		for i := range 6 {
+			v.Validate(t.Context(), "alice", pw("wrong"+strconv.Itoa(i)+strconv.FormatBool(d.pso.Load())), "")
+		}
+		return d.fastBinds.Load() - before
+	}
+	if n := reached(); n != 6 {
+		t.Errorf("without a threshold %d of 6 wrong passwords reached the controller", n)
+	}
+	v, d = newStubbed(t)
+	d.pso.Store(true)
+	if n := reached(); n != 2 {
+		t.Errorf("with a threshold of 3 %d wrong passwords reached the controller, want 2", n)
 	}
 }
 

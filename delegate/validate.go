@@ -243,7 +243,7 @@ func (v *Validator) askAD(ctx context.Context, s subject, password secret.Bytes,
 	if s.domain == nil {
 		return Verdict{Verdict: Refused, Reason: NoSuchUser}
 	}
-	if err := s.domain.tellPolicy(ctx, v.cfg.Guard, v.cfg.Now()); err != nil {
+	if err := v.tellPolicies(ctx, s); err != nil {
 		v.undecided("read the domain's lockout policy", err)
 		return Verdict{Verdict: Undecided, Reason: Unavailable, Authority: ByAD}
 	}

@@ -70,6 +70,8 @@ type subject struct {
 	inquiry []string   // forms that it was asked about
 	asked   time.Time  // when it was last asked
 
+	own *lockoutPolicy // of its Password Settings Object; nil: its domain's, or not known
+
 	good    fingerprint // last one that the DC took for right; zero: none
 	proven  time.Time   // when it last did
 	wrong   []refused
@@ -151,7 +153,7 @@ func newBindName(domain, name string) bindName {
 func (g *guard) admit(name bindName, address string, m mark) admission {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now, policy := g.now(), g.policy(name.domain)
+	now := g.now()
 	if g.names[name.key] == nil {
 		switch {
 		case !g.addresses.allow(address, now): // or it could fill the memory with invented names
@@ -161,6 +163,7 @@ func (g *guard) admit(name bindName, address string, m mark) admission {
 		}
 	}
 	s := g.subjectOf(name.key)
+	policy := g.policyOf(s, name.domain)
 	s.forget(now, policy)
 	a := &attempt{guard: g, domain: name.domain, name: name.key, form: name.form, address: address, mark: m}
 	a.isOf(s)
@@ -337,7 +340,7 @@ func (g *guard) counts(s *subject, now time.Time) bool {
 		return false
 	}
 	domain, _, _ := strings.Cut(s.keys[0], "\x00")
-	return now.Sub(s.last) <= g.policy(domain).window+time.Second
+	return now.Sub(s.last) <= g.policyOf(s, domain).window+time.Second
 }
 
 // give makes key a name of s; the caller holds mu.

@@ -118,6 +118,14 @@ func (g *guard) policy(domain string) lockoutPolicy {
 	return assumedPolicy
 }
 
+// policyOf is what is known about a subject of a domain; the caller holds mu.
+func (g *guard) policyOf(s *subject, domain string) lockoutPolicy {
+	if s.own != nil {
+		return *s.own
+	}
+	return g.policy(domain)
+}
+
 // addressLimits is a token bucket for each client address: a bind that the DC
 // refuses takes a token. The caller synchronises.
 type addressLimits struct {

@@ -171,7 +171,7 @@ func (a *attempt) accepted(s *subject, now time.Time) {
 }
 
 func (a *attempt) refused(s *subject, now time.Time, answer guardAnswer) {
-	s.forget(now, a.guard.policy(a.domain))
+	s.forget(now, a.guard.policyOf(s, a.domain))
 	if !s.good.isZero() && a.prints.are(s.good) {
 		// The password was changed: what was wrong may be right.
 		s.good, s.wrong = fingerprint{}, nil

@@ -39,6 +39,24 @@ func (s *Shared) SetPolicy(domain string, threshold int, window time.Duration) {
 	s.guard.policies[domain] = lockoutPolicy{threshold: threshold, window: window, read: s.guard.now()}
 }
 
+// SetAccountPolicy says the same of one account, to which a Password Settings
+// Object applies (msDS-ResultantPSO). A threshold below 0 takes it back.
+func (s *Shared) SetAccountPolicy(account identity.Account, threshold int, window time.Duration) {
+	g := s.guard
+	if threshold >= 0 {
+		g.know(account)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch known := g.names[accountKey(account)]; {
+	case known == nil:
+	case threshold < 0:
+		known.own = nil
+	default:
+		known.own = &lockoutPolicy{threshold: threshold, window: window}
+	}
+}
+
 // Turn waits until no other change of the account's password is on its way;
 // done gives the turn on. The error is ctx's.
 func (s *Shared) Turn(ctx context.Context, account identity.Account) (done func(), err error) {
@@ -126,6 +144,9 @@ func (g *guard) know(account identity.Account) {
 // on its way.
 func (s *subject) absorb(other *subject) {
 	s.fails += other.fails
+	if s.own == nil {
+		s.own = other.own
+	}
 	for form, n := range other.failsOf {
 		if s.failsOf == nil {
 			s.failsOf = make(map[string]int)

@@ -143,3 +143,29 @@ func TestSharedTurn(t *testing.T) {
 	}
 	done()
 }
+
+// TestG7_OwnPolicy: an account with a Password Settings Object is locked by that
+// one's threshold, through the gateway too; other accounts by the domain's.
+func TestG7_OwnPolicy(t *testing.T) {
+	for name, tt := range map[string]struct{ threshold, most int }{"stricter": {3, 2}, "laxer": {9, 8}, "none": {-1, 4}} {
+		t.Run(name, func(t *testing.T) {
+			r := newSharedRig(t)
+			r.shared.SetAccountPolicy(r.account, 2, time.Minute)
+			r.shared.SetAccountPolicy(r.account, tt.threshold, 30*time.Minute)
+			if tt.threshold > 0 {
+				r.threshold = tt.threshold
+			}
+			for i := range 10 {
+				password := "wrong" + string(rune('a'+i))
+				if i%2 == 0 {
+					r.bind("alice", password)
+				} else {
+					r.signIn(password)
+				}
+			}
+			if r.bad != tt.most || r.locked {
+				t.Errorf("%d failures reached the controller, want %d", r.bad, tt.most)
+			}
+		})
+	}
+}
