@@ -17,6 +17,9 @@ func domainCommand(io streams) *cli.Command {
 		Subcommands: []*cli.Command{
 			domainRegister(io),
 			domainUpdate(io),
+			domainVerify(io),
+			domainRotate(io),
+			domainRemove(io),
 			command(&cli.Command{Name: "list", Usage: "list the registered domains", Action: func(c *cli.Context) error { return domainList(c, io) }}, 0),
 			command(&cli.Command{Name: "show", Usage: "show one registration", ArgsUsage: "DOMAIN", Action: func(c *cli.Context) error { return domainShow(c, io) }}, 1),
 		},
@@ -69,6 +72,7 @@ func domainShow(c *cli.Context, io streams) error {
 			{"scope group", d.ScopeGroup},
 			{"domain controllers", strings.Join(controllers(d), ", ")},
 			{"import account", d.ImportAccount},
+			{"sync account", d.SyncAccount},
 			{"use case", d.UseCase},
 			{"passwords", d.PasswordSync},
 			{"user takeover action", string(actions.Takeover)},

@@ -70,15 +70,12 @@ func newDomains(st *store.Store, opener *secret.Opener, cfg *config.Config, log 
 
 // connect builds the clients of a domain; nothing is dialled yet.
 func (d *domains) connect(reg store.Domain, importPassword, apiKey secret.Bytes) (*connection, error) {
-	conf, err := certs.Client(reg.CAPEM, "")
+	where, err := d.where(reg)
 	if err != nil {
-		return nil, fmt.Errorf("CA of the domain controllers of %s: %w", reg.Name, err)
+		return nil, err
 	}
 	h := &health{log: d.log.With("domain", reg.Name), metrics: d.observe}
-	where := dc.Config{URLs: reg.DCs, TLS: conf, Observe: h.seen, ObserveRequest: h.answered, Forget: h.forget}
-	if reg.Discover {
-		where.Discover, where.Site, where.Resolver = reg.Name, reg.Site, resolverOf(d.cfg.DNSServer)
-	}
+	where.Observe, where.ObserveRequest, where.Forget = h.seen, h.answered, h.forget
 	set, err := dc.New(where)
 	if err != nil {
 		return nil, err

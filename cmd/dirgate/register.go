@@ -7,7 +7,9 @@ import (
 
 	"github.com/dirgate/dirgate/cmd/internal/admin"
 	"github.com/dirgate/dirgate/gateway/dc"
+	"github.com/dirgate/dirgate/replicate"
 	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/identity"
 	"github.com/urfave/cli/v2"
 )
 
@@ -26,11 +28,12 @@ func domainRegister(io streams) *cli.Command {
 			&cli.BoolFlag{Name: "discover", Usage: "use the domain controllers that DNS names for DOMAIN, behind those of --dc; asked again while running"},
 			&cli.StringFlag{Name: "site", Usage: "Active Directory `SITE` whose controllers --discover prefers; '' for none (the default)"},
 			&cli.StringFlag{Name: "ca-file", Usage: "PEM `FILE` with the CA of the domain controllers' certificates; '' for the system's CAs (the default)"},
-			&cli.StringFlag{Name: "use-case", Usage: "ad (the default) or two-way; this version replicates AD to JumpCloud"},
+			&cli.StringFlag{Name: "use-case", Usage: "where users and groups are managed: ad (the default), two-way (both sides) or jumpcloud"},
 			&cli.StringFlag{Name: "root-dn", Usage: "`DN` of the root container; '' for the domain (the default)"},
 			&cli.StringFlag{Name: "scope-group", Usage: "`DN` of the group whose direct and nested members are replicated; '' for everyone (the default)"},
 			&cli.StringFlag{Name: "import-account", Usage: "bind `NAME` of the account that reads Active Directory"},
 			&cli.StringFlag{Name: "import-password-file", Usage: "`FILE` with its password; - is standard input"},
+			syncAccountFlag(), syncPasswordFlag(),
 			&cli.StringFlag{Name: "password-sync", Usage: "capture (the default), or validate-only: passwords are never captured"},
 			&cli.StringFlag{Name: "jumpcloud-url", Usage: "`URL` of JumpCloud's console (default: " + admin.DefaultJumpCloudURL + ")"},
 			&cli.StringFlag{Name: "jumpcloud-ca-file", Usage: "PEM `FILE` with the CA of that URL; '' for the system's CAs (the default)"},
@@ -58,17 +61,30 @@ func register(c *cli.Context, io streams, b admin.Backend, req admin.RegisterReq
 	if c.String("output") == "json" && err == nil {
 		return writeJSON(io.out, a)
 	}
-	for _, check := range a.Checks {
-		fmt.Fprintf(io.out, "ok  %-24s %s\n", check.Name, plain(check.Detail))
-	}
+	printChecks(io, a.Checks)
 	if err != nil {
 		return fmt.Errorf("domain register %s: %w; nothing was stored", req.Name, err)
 	}
-	fmt.Fprintf(io.out, "domain %s is registered\n", a.Domain.Name)
-	if a.Domain.UseCase == store.UseCaseTwoWay {
-		fmt.Fprintln(io.out, "note: this version replicates passwords from AD to JumpCloud; nothing is written to AD")
+	_, err = fmt.Fprintf(io.out, "domain %s is registered\n", a.Domain.Name)
+	return err
+}
+
+func printChecks(io streams, checks []replicate.Check) {
+	for _, check := range checks {
+		result := "ok "
+		if check.Failed {
+			result = "no "
+		}
+		fmt.Fprintf(io.out, "%s %-24s %s\n", result, check.Name, plain(check.Detail))
 	}
-	return nil
+}
+
+func syncAccountFlag() cli.Flag {
+	return &cli.StringFlag{Name: "sync-account", Usage: "bind `NAME` of the account that writes to Active Directory; use cases two-way and jumpcloud need one"}
+}
+
+func syncPasswordFlag() cli.Flag {
+	return &cli.StringFlag{Name: "sync-password-file", Usage: "`FILE` with its password; - is standard input"}
 }
 
 // confirmRegistration asks before a repeated registration concerns more people
@@ -84,12 +100,22 @@ func confirmRegistration(c *cli.Context, io streams, b admin.Backend, req *admin
 			stored = &all[i]
 		}
 	}
-	_, warnings, err := req.Merge(stored)
+	d, warnings, err := req.Merge(stored)
 	if err != nil {
 		return usagef("domain register: %v; see %s --help", err, c.Command.HelpName)
 	}
+	if stored != nil {
+		showUseCase(io, *stored, d)
+	}
 	req.Confirmed, err = confirmed(c, io, req.Name, warnings)
 	return err
+}
+
+// showUseCase says what another use case comes to, before it is asked for.
+func showUseCase(io streams, stored, d store.Domain) {
+	for _, line := range admin.UseCaseEffects(identity.UseCase(stored.UseCase), identity.UseCase(d.UseCase)) {
+		fmt.Fprintln(io.err, "  "+line)
+	}
 }
 
 // confirmed asks about each warning that --yes does not answer.
@@ -110,7 +136,7 @@ func registerRequest(c *cli.Context, io streams) (admin.RegisterRequest, error) 
 		Name: strings.ToLower(strings.TrimSuffix(c.Args().First(), ".")),
 		DCs:  c.StringSlice("dc"), Site: given(c, "site"),
 		UseCase: given(c, "use-case"), RootDN: given(c, "root-dn"), ScopeGroup: given(c, "scope-group"),
-		PasswordSync: given(c, "password-sync"), ImportAccount: given(c, "import-account"),
+		PasswordSync: given(c, "password-sync"), ImportAccount: given(c, "import-account"), SyncAccount: given(c, "sync-account"),
 		JumpCloudURL: given(c, "jumpcloud-url"), JumpCloudLDAP: given(c, "jumpcloud-ldap-url"), JumpCloudOrgID: given(c, "org-id"),
 	}
 	if c.IsSet("discover") {
@@ -126,8 +152,8 @@ func registerRequest(c *cli.Context, io streams) (admin.RegisterRequest, error) 
 			return req, usagef("--dc: %v", err)
 		}
 	}
-	if c.String("import-password-file") == "-" && c.String("api-key-file") == "-" {
-		return req, usagef("only one of --import-password-file and --api-key-file can be standard input")
+	if err := oneStdin(c, "import-password-file", "sync-password-file", "api-key-file"); err != nil {
+		return req, err
 	}
 	var err error
 	if req.CAPEM, err = pemFile(c, "ca-file"); err != nil {
@@ -139,8 +165,26 @@ func registerRequest(c *cli.Context, io streams) (admin.RegisterRequest, error) 
 	if req.ImportPassword, err = secretFile(c, io, "import-password-file"); err != nil {
 		return req, err
 	}
+	if req.SyncPassword, err = secretFile(c, io, "sync-password-file"); err != nil {
+		return req, err
+	}
 	req.JumpCloudAPIKey, err = secretFile(c, io, "api-key-file")
 	return req, err
+}
+
+// oneStdin: a secret that is read from standard input leaves nothing for
+// another.
+func oneStdin(c *cli.Context, flags ...string) error {
+	var readers []string
+	for _, flag := range flags {
+		if c.String(flag) == "-" {
+			readers = append(readers, "--"+flag)
+		}
+	}
+	if len(readers) > 1 {
+		return usagef("only one of %s can be standard input", strings.Join(readers, " and "))
+	}
+	return nil
 }
 
 // given is the value of a flag, nil when it is not on the command line.

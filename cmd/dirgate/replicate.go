@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os/user"
+	"slices"
 	"strings"
 
 	"github.com/dirgate/dirgate/cmd/internal/admin"
@@ -28,11 +30,11 @@ func replicateCommand(io streams) *cli.Command {
 	}
 	return command(&cli.Command{
 		Name:  "replicate",
-		Usage: "import users and groups from Active Directory to JumpCloud",
+		Usage: "carry users and groups between Active Directory and JumpCloud",
 		Subcommands: append([]*cli.Command{
 			command(&cli.Command{
-				Name: "plan", Usage: "show what would be written to JumpCloud, and write nothing",
-				Flags:  []cli.Flag{domainFlag()},
+				Name: "plan", Usage: "show what would be written to either side, and write nothing",
+				Flags:  []cli.Flag{domainFlag(), oneDirectionFlag()},
 				Action: func(c *cli.Context) error { return replicatePlan(c, io) },
 			}, 0),
 			command(&cli.Command{
@@ -68,38 +70,65 @@ func printRun(c *cli.Context, io streams, done admin.ImportRun) error {
 	return nil
 }
 
+// oneDirectionFlag narrows a list to one direction.
+func oneDirectionFlag() cli.Flag {
+	return &cli.StringFlag{Name: "direction", Usage: "only `DIRECTION` import (AD to JumpCloud) or sync (JumpCloud to AD)"}
+}
+
+func oneDirection(c *cli.Context) (identity.Direction, error) {
+	switch d := identity.Direction(c.String("direction")); d {
+	case "", identity.Import, identity.Sync:
+		return d, nil
+	default:
+		return d, usagef("--direction %q: want %s or %s", d, identity.Import, identity.Sync)
+	}
+}
+
 func replicatePlan(c *cli.Context, io streams) error {
+	direction, err := oneDirection(c)
+	if err != nil {
+		return err
+	}
 	return withBackend(c, io, func(b admin.Backend) error {
 		planned, err := b.PlanImport(c.Context, c.String("domain"))
 		if err != nil {
 			return fmt.Errorf("replicate plan: %w", err)
 		}
+		planned = slices.DeleteFunc(planned, func(p admin.Planned) bool { return direction != "" && p.Direction != direction && p.Direction != "" })
 		if c.String("output") == "json" {
 			return writeList(io.out, planned)
 		}
-		var rows [][]string
-		for _, p := range planned {
-			for _, a := range p.Actions {
-				rows = append(rows, []string{p.Name, string(a.Kind), fieldsOf(a), a.Reason})
-			}
-			if p.Skip != "" {
-				rows = append(rows, []string{p.Name, "skip", "", p.Skip})
-			}
-			if p.Note != "" {
-				rows = append(rows, []string{p.Name, "note", "", p.Note})
-			}
-		}
-		if len(rows) == 0 {
-			_, err := fmt.Fprintln(io.out, "nothing is to be done: both sides agree")
-			return err
-		}
-		return table(io.out, "OBJECT\tACTION\tFIELDS\tWHY", rows)
+		return printPlan(io, planned)
 	})
+}
+
+func printPlan(io streams, planned []admin.Planned) error {
+	var rows [][]string
+	for _, p := range planned {
+		row := func(action, fields, why string) {
+			rows = append(rows, []string{string(p.Direction), p.Name, action, fields, why})
+		}
+		for _, a := range p.Actions {
+			row(string(a.Kind), fieldsOf(a), a.Reason)
+		}
+		if p.Skip != "" {
+			row("skip", "", p.Skip)
+		}
+		if p.Note != "" {
+			row("note", "", p.Note)
+		}
+	}
+	if len(rows) == 0 {
+		_, err := fmt.Fprintln(io.out, "nothing is to be done: both sides agree")
+		return err
+	}
+	return table(io.out, "DIRECTION\tOBJECT\tACTION\tFIELDS\tWHY", rows)
 }
 
 // fieldsOf shows what is written, or who is meant.
 func fieldsOf(a plan.Action) string {
-	if a.Kind == plan.AddMember || a.Kind == plan.RemoveMember {
+	switch a.Kind {
+	case plan.AddMember, plan.RemoveMember, plan.ADAddMember, plan.ADRemoveMember:
 		return a.UserID
 	}
 	var parts []string
@@ -119,7 +148,7 @@ func shortened(text string) string {
 }
 
 func guardCommand(io streams) *cli.Command {
-	which := []cli.Flag{domainFlag(), &cli.StringFlag{Name: "class", Usage: "only what the guard `CLASS` holds: removals, suspensions, groups or memberships"}}
+	which := []cli.Flag{domainFlag(), oneDirectionFlag(), &cli.StringFlag{Name: "class", Usage: "only what the guard `CLASS` holds: " + guardNames()}}
 	decide := append([]cli.Flag{&cli.Uint64Flag{Name: "seq", Usage: "the change `SEQ` only"}, &cli.BoolFlag{Name: "all", Usage: "all that is held"},
 		&cli.BoolFlag{Name: "yes", Usage: "do not ask"}}, which...)
 	return command(&cli.Command{
@@ -142,7 +171,7 @@ func guardCommand(io streams) *cli.Command {
 				},
 			}, 0),
 			command(&cli.Command{
-				Name: "approve", Usage: "let held changes pass; the import applies them", Flags: decide,
+				Name: "approve", Usage: "let held changes pass; they are applied", Flags: decide,
 				Action: func(c *cli.Context) error {
 					return decideHeld(c, io, "applied", func(b admin.Backend, seq identity.Seq) error {
 						return b.Approve(c.Context, seq, "approved by "+whoami())
@@ -164,7 +193,11 @@ func guardCommand(io streams) *cli.Command {
 // heldBy reads all pages of what the flags select.
 func heldBy(c *cli.Context, b admin.Backend) (held []identity.Entry, err error) {
 	const page = 500
-	q := admin.HeldQuery{Domain: c.String("domain"), Class: c.String("class"), Limit: page}
+	direction, err := oneDirection(c)
+	if err != nil {
+		return nil, err
+	}
+	q := admin.HeldQuery{Domain: c.String("domain"), Direction: direction, Class: c.String("class"), Limit: page}
 	for {
 		entries, err := b.Held(c.Context, q)
 		if err != nil {
@@ -216,9 +249,18 @@ func decideHeld(c *cli.Context, io streams, what string, do func(admin.Backend, 
 func printHeld(io streams, held []identity.Entry) error {
 	var rows [][]string
 	for _, e := range held {
-		rows = append(rows, []string{e.Seq.String(), moment(e.At), e.Class, string(e.Kind), e.Account.SAM, e.Reason})
+		rows = append(rows, []string{e.Seq.String(), moment(e.At), string(e.Direction), e.Class, string(e.Kind), cmp.Or(e.Account.SAM, e.CloudID), e.Reason})
 	}
-	return table(io.out, "SEQ\tTIME\tGUARD\tCHANGE\tOBJECT\tWHY", rows)
+	return table(io.out, "SEQ\tTIME\tDIRECTION\tGUARD\tCHANGE\tOBJECT\tWHY", rows)
+}
+
+// guardNames are the classes that guards count.
+func guardNames() string {
+	var names []string
+	for _, class := range plan.Classes {
+		names = append(names, string(class))
+	}
+	return strings.Join(names, ", ")
 }
 
 // whoami names who decides, for the log.

@@ -12,12 +12,12 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// seed CONFIG [imported] registers corp.example.test in the store of an
+// seed CONFIG [imported|synced] registers corp.example.test in the store of an
 // installation, as if both sides had been reached, and with what an import
-// leaves there.
+// leaves there, and a sync that a guard stopped.
 func seed(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: seed CONFIG [imported]")
+		ts.Fatalf("usage: seed CONFIG [imported|synced]")
 	}
 	cfg, err := config.Load(ts.MkAbs(args[0]))
 	ts.Check(err)
@@ -27,9 +27,14 @@ func seed(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(opened.store.PutDomain(context.Background(), store.Domain{Name: "corp.example.test", BaseDN: "DC=corp,DC=example,DC=test",
 		DCs: []string{"ldaps://dc1.corp.example.test"}, UseCase: store.UseCaseAD, PasswordSync: store.PasswordSyncCapture,
 		ScopeGroup: "CN=Scope,DC=corp,DC=example,DC=test", ScopeGroupGUID: identity.GUID{100},
-		JumpCloud: store.JumpCloudRegistration{URL: "https://jumpcloud.example.test", ADID: "5f0000000000000000000001"}}, nil))
+		JumpCloud: store.JumpCloudRegistration{URL: "https://jumpcloud.example.test", ADID: "5f0000000000000000000001", AgentIDs: []string{"5f0000000000000000000002"}}}, nil))
 	if len(args) > 1 {
 		ts.Check(seedImport(context.Background(), opened.store))
+	}
+	if len(args) > 1 && args[1] == "synced" {
+		held := identity.Change{Kind: identity.UserChange, CloudID: "5f00000000000000000000a7"}
+		ts.Check(opened.store.AppendSync(context.Background(), "corp.example.test", store.SyncBatch{
+			Held: []store.HeldChange{{Change: held, Class: "ad_disables", Reason: "over a limit"}}}))
 	}
 }
 

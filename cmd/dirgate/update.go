@@ -13,7 +13,8 @@ func domainUpdate(io streams) *cli.Command {
 	// No flag has a default of the library's: it would look like one that was
 	// given.
 	settings := []cli.Flag{
-		&cli.StringFlag{Name: "use-case", Usage: "ad or two-way; this version replicates AD to JumpCloud"},
+		&cli.StringFlag{Name: "use-case", Usage: "where users and groups are managed: ad, two-way (both sides) or jumpcloud"},
+		syncAccountFlag(), syncPasswordFlag(),
 		&cli.StringFlag{Name: "password-sync", Usage: "capture, or validate-only: passwords are never captured"},
 		&cli.StringFlag{Name: "user-takeover-action", Usage: "`ACTION` on a JumpCloud user that an AD account is paired with: retain (the default) or deactivate"},
 		&cli.StringFlag{Name: "user-dissociation-action", Usage: "`ACTION` when an AD account is deleted or leaves the scope: remove (the default) or unbind"},
@@ -27,7 +28,8 @@ func domainUpdate(io streams) *cli.Command {
 		Usage:     "change how a registered domain is replicated",
 		ArgsUsage: "DOMAIN",
 		Description: "What is not given stays as it is; '' is the default. Another use case is checked on both sides\n" +
-			"and told to JumpCloud before anything is stored.",
+			"and told to JumpCloud before anything is stored; what it comes to is shown first. Every link is\n" +
+			"kept, and nobody is deleted by it.",
 		Flags: append(slices.Clone(settings), &cli.BoolFlag{Name: "yes", Usage: "do not ask before a change that concerns users"}),
 		Action: func(c *cli.Context) error {
 			if !slices.ContainsFunc(settings, func(f cli.Flag) bool { return c.IsSet(f.Names()[0]) }) {
@@ -44,28 +46,31 @@ func updateDomain(c *cli.Context, io streams, b admin.Backend) error {
 	if err != nil {
 		return fmt.Errorf("domain update: %w", err)
 	}
-	req := admin.UpdateRequest{Name: stored.Name, UseCase: given(c, "use-case"), PasswordSync: given(c, "password-sync"),
+	req := admin.UpdateRequest{Name: stored.Name, UseCase: given(c, "use-case"), SyncAccount: given(c, "sync-account"), PasswordSync: given(c, "password-sync"),
 		Takeover: given(c, "user-takeover-action"), Dissociation: given(c, "user-dissociation-action"),
 		Disable: given(c, "user-disable-action"), Expire: given(c, "user-expire-action"), UserField: given(c, "user-field-mapping")}
+	defer req.Wipe()
 	if c.IsSet("sync-additional-attributes") {
 		req.Additional = new(c.Bool("sync-additional-attributes"))
 	}
-	_, warnings, err := req.Merge(stored)
+	if req.SyncPassword, err = secretFile(c, io, "sync-password-file"); err != nil {
+		return err
+	}
+	d, warnings, err := req.Merge(stored)
 	if err != nil {
 		return usagef("domain update: %v; see %s --help", err, c.Command.HelpName)
 	}
+	showUseCase(io, stored, d)
 	if req.Confirmed, err = confirmed(c, io, stored.Name, warnings); err != nil {
 		return err
 	}
 	a, err := b.Update(c.Context, req)
-	if err != nil {
-		return fmt.Errorf("domain update %s: %w; nothing was stored", stored.Name, err)
-	}
-	if c.String("output") == "json" {
+	if c.String("output") == "json" && err == nil {
 		return writeJSON(io.out, a)
 	}
-	for _, check := range a.Checks {
-		fmt.Fprintf(io.out, "ok  %-24s %s\n", check.Name, plain(check.Detail))
+	printChecks(io, a.Checks)
+	if err != nil {
+		return fmt.Errorf("domain update %s: %w; nothing was stored", stored.Name, err)
 	}
 	_, err = fmt.Fprintf(io.out, "domain %s is updated; see dirgate domain show %s\n", a.Domain.Name, a.Domain.Name)
 	return err

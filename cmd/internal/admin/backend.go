@@ -24,6 +24,7 @@ import (
 // Backend is what can be asked.
 type Backend interface {
 	TokenBackend
+	DomainBackend
 	Domains(ctx context.Context) ([]store.Domain, error)
 	Domain(ctx context.Context, name string) (store.Domain, error)
 	Register(ctx context.Context, req RegisterRequest) (RegisterAnswer, error)
@@ -65,8 +66,9 @@ type Backend interface {
 	Backup(ctx context.Context, o BackupOptions, w io.Writer) error
 	Retry(ctx context.Context, seq identity.Seq) error
 	Discard(ctx context.Context, seq identity.Seq, reason string) error
-	// PlanImport says what an import of the named domain (empty: the only one)
-	// would do with each account and group. It writes nothing.
+	// PlanImport says what replication of the named domain (empty: the only one)
+	// would do with each account and group, in the directions that its use case
+	// has. It writes nothing.
 	PlanImport(ctx context.Context, domain string) ([]Planned, error)
 	// RunImport makes one pass of an import; with full everything is compared.
 	RunImport(ctx context.Context, domain string, full bool) (ImportRun, error)

@@ -77,6 +77,7 @@ func Handler(b Backend) http.Handler {
 	serve(mux, pathAccept, func(ctx context.Context, q byWhom) (store.Report, error) { return b.AcceptLoss(ctx, q.Who) })
 	serve(mux, pathRotate, func(ctx context.Context, _ nothing) (Rotation, error) { return b.RotateKeys(ctx) })
 	serveUpdate(mux, b)
+	serveDomains(mux, b)
 	serveMirror(mux, b)
 	serveTokens(mux, b)
 	serveWhy(mux, b)

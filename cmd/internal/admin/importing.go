@@ -1,10 +1,12 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/dirgate/dirgate/replicate/plan"
 	"github.com/dirgate/dirgate/replicate/reconcile"
@@ -20,14 +22,18 @@ const (
 	pathReject     = "/v1/guard/reject"
 )
 
-// Planned is what an import would do with one account or group, or why it does
-// nothing.
+// Planned is what one direction would do with one account or group, or why it
+// does nothing. In direction import it is AD's, in direction sync JumpCloud's,
+// and GUID is zero while AD has none. Without a direction it is a note about
+// the domain.
 type Planned struct {
-	GUID    identity.GUID `json:"guid"`
-	Name    string        `json:"name"`
-	Actions []plan.Action `json:"actions,omitempty"`
-	Skip    string        `json:"skip,omitempty"`
-	Note    string        `json:"note,omitempty"`
+	Direction identity.Direction `json:"direction,omitempty"`
+	GUID      identity.GUID      `json:"guid,omitzero"`
+	CloudID   string             `json:"jumpcloudId,omitempty"`
+	Name      string             `json:"name"`
+	Actions   []plan.Action      `json:"actions,omitempty"`
+	Skip      string             `json:"skip,omitempty"`
+	Note      string             `json:"note,omitempty"`
 }
 
 // ImportRun is what one pass of an import came to: Recorded and Applied are
@@ -48,10 +54,11 @@ type runImport struct {
 
 // HeldQuery selects held changes.
 type HeldQuery struct {
-	Domain string       `json:"domain,omitempty"`
-	Class  string       `json:"class,omitempty"`
-	After  identity.Seq `json:"after,omitempty"`
-	Limit  int          `json:"limit,omitempty"`
+	Domain    string             `json:"domain,omitempty"`
+	Direction identity.Direction `json:"direction,omitempty"` // empty: both
+	Class     string             `json:"class,omitempty"`
+	After     identity.Seq       `json:"after,omitempty"`
+	Limit     int                `json:"limit,omitempty"`
 }
 
 func serveImport(mux *http.ServeMux, b Backend) {
@@ -103,7 +110,13 @@ func (l *Local) PlanImport(ctx context.Context, domain string) (planned []Planne
 	defer end()
 	p, err := im.Plan(ctx)
 	for _, r := range p.Results {
-		planned = append(planned, Planned{GUID: r.GUID, Name: r.Name, Actions: r.Actions, Skip: r.Skip, Note: r.Note})
+		if len(r.Actions) == 0 && r.Skip == "" && r.Note == "" {
+			continue // there is something to remember only
+		}
+		planned = append(planned, Planned{Direction: r.Direction, GUID: r.GUID, CloudID: r.CloudID, Name: r.Name, Actions: r.Actions, Skip: r.Skip, Note: r.Note})
+	}
+	for _, note := range p.Notes {
+		planned = append(planned, Planned{Name: d.Name, Note: note})
 	}
 	return planned, err
 }
@@ -168,9 +181,22 @@ func (r *ImportRun) add(e identity.Entry, recent bool) {
 	}
 }
 
-// Held lists changes that a guard holds.
-func (l *Local) Held(_ context.Context, q HeldQuery) ([]identity.Entry, error) {
-	return l.Store.Held(identity.Import, store.HeldOptions{Domain: q.Domain, Class: q.Class, After: q.After, Limit: q.Limit})
+// Held lists changes that a guard holds, in the order of their numbers.
+func (l *Local) Held(_ context.Context, q HeldQuery) (held []identity.Entry, err error) {
+	directions := []identity.Direction{identity.Import, identity.Sync}
+	if q.Direction != "" {
+		directions = []identity.Direction{q.Direction}
+	}
+	limit := min(cmp.Or(max(q.Limit, 0), 100), 1000) // as the store has it
+	for _, d := range directions {
+		some, err := l.Store.Held(d, store.HeldOptions{Domain: q.Domain, Class: q.Class, After: q.After, Limit: limit})
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, some...)
+	}
+	slices.SortFunc(held, func(a, b identity.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
+	return held[:min(len(held), limit)], nil // the next page begins with the rest
 }
 
 // Approve lets a held change pass.

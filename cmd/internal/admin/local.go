@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dirgate/dirgate/replicate"
+	"github.com/dirgate/dirgate/replicate/ad"
 	"github.com/dirgate/dirgate/replicate/reconcile"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
@@ -24,6 +25,9 @@ type Local struct {
 	// Connect builds the clients of a domain from its registration and
 	// credentials; they are used for one operation and closed.
 	Connect func(d store.Domain, importPassword, apiKey secret.Bytes) (*replicate.Peers, error)
+	// Writer works under the sync account of a domain, from its registration; it
+	// is used for one operation and closed. nil: nothing can be synced.
+	Writer func(d store.Domain, syncPassword secret.Bytes) (*ad.Writer, error)
 	// Peers gives the clients of a registered domain.
 	Peers func(domain string) (*replicate.Peers, error)
 	// Changed is told that a domain's registration changed; may be nil.

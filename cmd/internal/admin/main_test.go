@@ -145,7 +145,7 @@ func (w *world) openStore() {
 			w.t.Error(err)
 		}
 	})
-	w.local = &Local{Store: st, Opener: opener, Connect: w.connect, Peers: w.peers, Now: time.Now, Changed: func(name string) {
+	w.local = &Local{Store: st, Opener: opener, Connect: w.connect, Writer: w.writer, Peers: w.peers, Now: time.Now, Changed: func(name string) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.changed = append(w.changed, name)
@@ -207,6 +207,26 @@ func (w *world) connect(d store.Domain, importPassword, apiKey secret.Bytes) (*r
 		return nil, err
 	}
 	return &replicate.Peers{AD: directory, JumpCloud: cloud}, nil
+}
+
+func (w *world) writer(d store.Domain, syncPassword secret.Bytes) (*ad.Writer, error) {
+	return ad.NewWriter(ad.WriterConfig{Config: ad.Config{DCs: dialer{d.DCs[0][len("ldaps://"):], w.ca.Client("127.0.0.1")},
+		Account: d.SyncAccount, Password: syncPassword.Clone()}})
+}
+
+const syncPassword = "Sync.Secret-88"
+
+// addSync makes an account that may write, and gives its bind name.
+func (w *world) addSync() string {
+	w.t.Helper()
+	dn, err := w.ad.AddUser(adsim.User{Name: "jcsync", Password: secret.New([]byte(syncPassword))})
+	if err == nil {
+		err = w.ad.GrantSync(dn, w.ad.BaseDN())
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return "jcsync@" + domainName
 }
 
 func (w *world) peers(name string) (*replicate.Peers, error) {

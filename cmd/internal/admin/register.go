@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	"github.com/dirgate/dirgate/replicate"
+	"github.com/dirgate/dirgate/replicate/ad"
 	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
 )
 
@@ -34,6 +36,8 @@ type RegisterRequest struct {
 	PasswordSync    *string  `json:"passwordSync,omitempty"`
 	ImportAccount   *string  `json:"importAccount,omitempty"`
 	ImportPassword  []byte   `json:"importPassword,omitempty"`
+	SyncAccount     *string  `json:"syncAccount,omitempty"`
+	SyncPassword    []byte   `json:"syncPassword,omitempty"`
 	JumpCloudURL    *string  `json:"jumpcloudURL,omitempty"`
 	JumpCloudLDAP   *string  `json:"jumpcloudLDAP,omitempty"`
 	JumpCloudCAPEM  *string  `json:"jumpcloudCAPEM,omitempty"`
@@ -48,6 +52,7 @@ type RegisterRequest struct {
 // Wipe clears the secrets.
 func (r *RegisterRequest) Wipe() {
 	clear(r.ImportPassword)
+	clear(r.SyncPassword)
 	clear(r.JumpCloudAPIKey)
 }
 
@@ -71,8 +76,13 @@ func (r *RegisterRequest) Merge(stored *store.Domain) (d store.Domain, warnings 
 		return d, nil, err
 	}
 	r.apply(&d)
-	if d.UseCase != store.UseCaseAD && d.UseCase != store.UseCaseTwoWay {
-		return d, nil, fmt.Errorf("--use-case %q: want %s or %s", d.UseCase, store.UseCaseAD, store.UseCaseTwoWay)
+	use := identity.UseCase(d.UseCase)
+	switch {
+	case !use.Imports() && !use.Syncs():
+		return d, nil, fmt.Errorf("--use-case %q: want %s, %s or %s", d.UseCase, store.UseCaseAD, store.UseCaseTwoWay, store.UseCaseJumpCloud)
+	case use.Syncs() && d.SyncAccount == "":
+		return d, nil, fmt.Errorf("--use-case %s writes to Active Directory: --sync-account and --sync-password-file are required, of an account "+
+			"that has the rights delegated on the root container; what it lacks is told, with the commands that grant it", d.UseCase)
 	}
 	if d.PasswordSync != store.PasswordSyncCapture && d.PasswordSync != store.PasswordSyncValidateOnly {
 		return d, nil, fmt.Errorf("--password-sync %q: want %s or %s", d.PasswordSync, store.PasswordSyncCapture, store.PasswordSyncValidateOnly)
@@ -84,10 +94,7 @@ func (r *RegisterRequest) Merge(stored *store.Domain) (d store.Domain, warnings 
 		return d, nil, fmt.Errorf("--site %s is for --discover; give both, or --site ''", d.Site)
 	}
 	if stored != nil {
-		warnings = widened(*stored, d)
-		if r.ImportPassword == nil {
-			warnings = append(warnings, entrusted(*stored, d)...)
-		}
+		warnings = append(widened(*stored, d), r.entrusted(*stored, d)...)
 	}
 	return d, warnings, nil
 }
@@ -111,6 +118,14 @@ func (r *RegisterRequest) complete(stored *store.Domain) error {
 	if stored != nil && differs(r.ImportAccount, stored.ImportAccount) && r.ImportPassword == nil {
 		return errors.New("--import-account names another account: --import-password-file is required")
 	}
+	switch given := r.SyncAccount != nil; {
+	case given && *r.SyncAccount == "":
+		return errors.New("--sync-account: is empty")
+	case given && (stored == nil || *r.SyncAccount != stored.SyncAccount) && r.SyncPassword == nil:
+		return errors.New("--sync-account names another account than is registered, or the first: --sync-password-file is required")
+	case r.SyncPassword != nil && !given && (stored == nil || stored.SyncAccount == ""):
+		return errors.New("--sync-password-file: there is no sync account yet: --sync-account is required")
+	}
 	if stored != nil && differs(r.JumpCloudURL, stored.JumpCloud.URL) && r.JumpCloudAPIKey == nil && !r.noKey {
 		return errors.New("--jumpcloud-url names another address: --api-key-file is required")
 	}
@@ -133,7 +148,7 @@ func (r *RegisterRequest) apply(d *store.Domain) {
 	}
 	for field, given := range map[*string]*string{
 		&d.Site: r.Site, &d.UseCase: r.UseCase, &d.RootDN: r.RootDN, &d.ScopeGroup: r.ScopeGroup, &d.PasswordSync: r.PasswordSync,
-		&d.ImportAccount: r.ImportAccount, &d.JumpCloud.URL: r.JumpCloudURL, &d.JumpCloud.LDAPURL: r.JumpCloudLDAP, &d.JumpCloud.OrgID: r.JumpCloudOrgID,
+		&d.ImportAccount: r.ImportAccount, &d.SyncAccount: r.SyncAccount, &d.JumpCloud.URL: r.JumpCloudURL, &d.JumpCloud.LDAPURL: r.JumpCloudLDAP, &d.JumpCloud.OrgID: r.JumpCloudOrgID,
 	} {
 		if given != nil {
 			*field = *given
@@ -177,23 +192,35 @@ func below(dn, base string) bool {
 	return dn == base || strings.HasSuffix(dn, ","+base) && !strings.HasSuffix(dn, `\,`+base)
 }
 
-// entrusted says to whom the stored import password would be given that it was
-// not given for.
-func entrusted(stored, d store.Domain) (warnings []string) {
+// entrusted says to whom stored passwords of service accounts would be given
+// that they were not given for.
+func (r *RegisterRequest) entrusted(stored, d store.Domain) (warnings []string) {
+	what, instead := "import password", "--import-password-file"
+	switch syncs := r.SyncPassword == nil && stored.SyncAccount != ""; {
+	case syncs && r.ImportPassword == nil:
+		what, instead = "passwords of both service accounts", "--import-password-file and --sync-password-file"
+	case syncs:
+		what, instead = "sync password", "--sync-password-file"
+	case r.ImportPassword != nil:
+		return nil
+	}
+	warn := func(format string, args ...any) {
+		warnings = append(warnings, fmt.Sprintf("the stored "+what+" will be sent to "+format+" (or give "+instead+")", args...))
+	}
 	var known []string
 	for _, address := range stored.DCs {
 		known = append(known, host(address))
 	}
 	for _, address := range d.DCs {
 		if !slices.Contains(known, host(address)) {
-			warnings = append(warnings, fmt.Sprintf("the stored import password will be sent to another controller, %s (or give --import-password-file)", address))
+			warn("another controller, %s", address)
 		}
 	}
 	if d.Discover && !stored.Discover {
-		warnings = append(warnings, fmt.Sprintf("the stored import password will be sent to the controllers that DNS names for %s (or give --import-password-file)", d.Name))
+		warn("the controllers that DNS names for %s", d.Name)
 	}
 	if !bytes.Equal(stored.CAPEM, d.CAPEM) {
-		warnings = append(warnings, "the stored import password will be sent to controllers that other CAs vouch for (or give --import-password-file)")
+		warn("controllers that other CAs vouch for")
 	}
 	return warnings
 }
@@ -224,43 +251,76 @@ func (l *Local) Register(ctx context.Context, req RegisterRequest) (RegisterAnsw
 	}
 	// JumpCloud's use case may differ from the stored one: given explicitly, it
 	// wins.
-	return l.register(ctx, d, req.ImportPassword, req.JumpCloudAPIKey, req.Confirmed && req.UseCase != nil)
+	return l.register(ctx, d, given{req.ImportPassword, req.SyncPassword, req.JumpCloudAPIKey}, req.Confirmed && req.UseCase != nil)
 }
 
+// given are the secrets of a request; what is nil is the stored one.
+type given struct{ importPassword, syncPassword, apiKey []byte }
+
 // register checks d on both sides and stores it.
-func (l *Local) register(ctx context.Context, d store.Domain, importPassword, apiKey []byte, changeUseCase bool) (RegisterAnswer, error) {
-	password, err := l.secret(d.Name, store.CredImportPassword, importPassword)
+func (l *Local) register(ctx context.Context, d store.Domain, secrets given, changeUseCase bool) (RegisterAnswer, error) {
+	password, err := l.secret(d.Name, store.CredImportPassword, secrets.importPassword)
 	if err != nil {
 		return RegisterAnswer{}, err
 	}
 	defer password.Wipe()
-	key, err := l.secret(d.Name, store.CredAPIKey, apiKey)
-	if errors.Is(err, store.ErrNotFound) && l.ServiceAccount {
-		err = nil
-	}
+	key, err := l.apiKey(d.Name, secrets.apiKey)
 	if err != nil {
 		return RegisterAnswer{}, err
 	}
 	defer key.Wipe()
-	credentials := map[string]secret.Bytes{store.CredImportPassword: password}
-	if !key.IsEmpty() {
-		credentials[store.CredAPIKey] = key
-	}
 	peers, err := l.Connect(d, password, key)
 	if err != nil {
 		return RegisterAnswer{}, err
 	}
 	defer peers.AD.Close()
-	d, checks, err := replicate.Register(ctx, l.Store, replicate.Registration{
-		Domain: d, Credentials: credentials, ChangeUseCase: changeUseCase,
-	}, peers, l.Now())
+	reg := replicate.Registration{Domain: d, ChangeUseCase: changeUseCase, Credentials: map[string]secret.Bytes{store.CredImportPassword: password}}
+	if !key.IsEmpty() {
+		reg.Credentials[store.CredAPIKey] = key
+	}
+	if identity.UseCase(d.UseCase).Syncs() || secrets.syncPassword != nil {
+		sync, err := l.secret(d.Name, store.CredSyncPassword, secrets.syncPassword)
+		if err != nil {
+			return RegisterAnswer{}, err
+		}
+		defer sync.Wipe()
+		if reg.Sync, err = l.writer(d, sync); err != nil {
+			return RegisterAnswer{}, err
+		}
+		defer reg.Sync.Close()
+		reg.Credentials[store.CredSyncPassword] = sync
+	}
+	d, checks, err := replicate.Register(ctx, l.Store, reg, peers, l.Now())
 	if err != nil {
 		return RegisterAnswer{Checks: checks}, err
 	}
-	if l.Changed != nil {
-		l.Changed(d.Name)
-	}
+	l.changed(d.Name)
 	return RegisterAnswer{Domain: d, Checks: checks}, nil
+}
+
+// changed tells that a domain's registration changed.
+func (l *Local) changed(domain string) {
+	if l.Changed != nil {
+		l.Changed(domain)
+	}
+}
+
+// writer works under the sync account of a domain, for one operation.
+func (l *Local) writer(d store.Domain, syncPassword secret.Bytes) (*ad.Writer, error) {
+	if l.Writer == nil {
+		return nil, errors.New("the sync account cannot be checked from here")
+	}
+	return l.Writer(d, syncPassword)
+}
+
+// apiKey is the one that was given, or the stored one; empty where a service
+// account is used instead.
+func (l *Local) apiKey(domain string, given []byte) (secret.Bytes, error) {
+	key, err := l.secret(domain, store.CredAPIKey, given)
+	if errors.Is(err, store.ErrNotFound) && l.ServiceAccount {
+		err = nil
+	}
+	return key, err
 }
 
 // secret is the one that was given, or the stored one.

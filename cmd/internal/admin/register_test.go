@@ -37,7 +37,12 @@ func TestMergeNew(t *testing.T) {
 		{func(r *RegisterRequest) { r.JumpCloudAPIKey = nil }, "--api-key-file is required"},
 		{func(r *RegisterRequest) { r.DCs, r.JumpCloudAPIKey = nil, nil }, "--dc or --discover, --api-key-file is required"},
 		{func(r *RegisterRequest) { r.ImportAccount = new("") }, "--import-account: is empty"},
-		{func(r *RegisterRequest) { r.UseCase = new("jumpcloud") }, `--use-case "jumpcloud": want ad or two-way`},
+		{func(r *RegisterRequest) { r.UseCase = new("both") }, `--use-case "both": want ad, two-way or jumpcloud`},
+		{func(r *RegisterRequest) { r.UseCase = new("jumpcloud") }, "--use-case jumpcloud writes to Active Directory: --sync-account and --sync-password-file are required"},
+		{func(r *RegisterRequest) { r.UseCase = new("two-way") }, "--use-case two-way writes to Active Directory: --sync-account and --sync-password-file are required"},
+		{func(r *RegisterRequest) { r.UseCase, r.SyncAccount = new("two-way"), new("sync") }, "--sync-password-file is required"},
+		{func(r *RegisterRequest) { r.SyncPassword = []byte("p") }, "--sync-account is required"},
+		{func(r *RegisterRequest) { r.SyncAccount = new("") }, "--sync-account: is empty"},
 		{func(r *RegisterRequest) { r.PasswordSync = new("") }, `--password-sync "": want capture or validate-only`},
 	} {
 		r := whole()
@@ -51,7 +56,7 @@ func TestMergeNew(t *testing.T) {
 func TestMergeStored(t *testing.T) {
 	stored := store.Domain{
 		Name: domainName, NetBIOS: "CORP", BaseDN: "DC=corp", RootDN: "OU=People,DC=corp", ScopeGroup: "CN=JumpCloud,DC=corp",
-		DCs: []string{"ldaps://dc1", "ldaps://dc2"}, CAPEM: []byte("ca"), UseCase: "two-way", PasswordSync: "validate-only", ImportAccount: "svc",
+		DCs: []string{"ldaps://dc1", "ldaps://dc2"}, CAPEM: []byte("ca"), UseCase: "two-way", PasswordSync: "validate-only", ImportAccount: "svc", SyncAccount: "sync",
 		JumpCloud: store.JumpCloudRegistration{URL: "https://jc", OrgID: "org", ADID: "id", AgentIDs: []string{"a"}, CAPEM: []byte("jca")},
 	}
 	tests := []struct {
@@ -64,7 +69,11 @@ func TestMergeStored(t *testing.T) {
 		{"nothing given", RegisterRequest{}, func(*store.Domain) {}, nil, ""},
 		{"a new key alone", RegisterRequest{JumpCloudAPIKey: []byte("k")}, func(*store.Domain) {}, nil, ""},
 		{"other controllers", RegisterRequest{DCs: []string{"ldaps://dc3"}}, func(d *store.Domain) { d.DCs = []string{"ldaps://dc3"} }, []string{"another controller, ldaps://dc3"}, ""},
-		{"other controllers and the password", RegisterRequest{DCs: []string{"ldaps://dc3"}, ImportPassword: []byte("p")}, func(d *store.Domain) { d.DCs = []string{"ldaps://dc3"} }, nil, ""},
+		{"other controllers and one password", RegisterRequest{DCs: []string{"ldaps://dc3"}, ImportPassword: []byte("p")}, func(d *store.Domain) { d.DCs = []string{"ldaps://dc3"} }, []string{"the stored sync password will be sent to another controller, ldaps://dc3 (or give --sync-password-file)"}, ""},
+		{"other controllers and the other password", RegisterRequest{DCs: []string{"ldaps://dc3"}, SyncPassword: []byte("p")}, func(d *store.Domain) { d.DCs = []string{"ldaps://dc3"} }, []string{"the stored import password will be sent to another controller, ldaps://dc3 (or give --import-password-file)"}, ""},
+		{"other controllers and the passwords", RegisterRequest{DCs: []string{"ldaps://dc3"}, ImportPassword: []byte("p"), SyncPassword: []byte("p")}, func(d *store.Domain) { d.DCs = []string{"ldaps://dc3"} }, nil, ""},
+		{"another sync account without its password", RegisterRequest{SyncAccount: new("sync2")}, nil, nil, "--sync-password-file is required"},
+		{"another sync account", RegisterRequest{SyncAccount: new("sync2"), SyncPassword: []byte("p")}, func(d *store.Domain) { d.SyncAccount = "sync2" }, nil, ""},
 		{"discovery", RegisterRequest{Discover: new(true), Site: new("Berlin")}, func(d *store.Domain) { d.Discover, d.Site = true, "Berlin" }, []string{"that DNS names for"}, ""},
 		{"no discovery", RegisterRequest{Discover: new(false)}, func(*store.Domain) {}, nil, ""},
 		{"fewer controllers", RegisterRequest{DCs: []string{"ldaps://DC2:636"}}, func(d *store.Domain) { d.DCs = []string{"ldaps://DC2:636"} }, nil, ""},
@@ -111,7 +120,7 @@ func TestMergeStored(t *testing.T) {
 
 func same(a, b store.Domain) bool {
 	return a.RootDN == b.RootDN && a.ScopeGroup == b.ScopeGroup && slices.Equal(a.DCs, b.DCs) && bytes.Equal(a.CAPEM, b.CAPEM) &&
-		a.UseCase == b.UseCase && a.PasswordSync == b.PasswordSync && a.ImportAccount == b.ImportAccount && a.BaseDN == b.BaseDN &&
+		a.UseCase == b.UseCase && a.PasswordSync == b.PasswordSync && a.ImportAccount == b.ImportAccount && a.SyncAccount == b.SyncAccount && a.BaseDN == b.BaseDN &&
 		a.JumpCloud.URL == b.JumpCloud.URL && a.JumpCloud.OrgID == b.JumpCloud.OrgID && a.JumpCloud.ADID == b.JumpCloud.ADID &&
 		slices.Equal(a.JumpCloud.AgentIDs, b.JumpCloud.AgentIDs) && bytes.Equal(a.JumpCloud.CAPEM, b.JumpCloud.CAPEM) &&
 		a.Actions == b.Actions && a.Mapping == b.Mapping
@@ -169,7 +178,8 @@ func TestRegisterAgain(t *testing.T) {
 	if err != nil || !same(d, first) {
 		t.Errorf("nothing given: got %+v, %v, want %+v", d, err, first)
 	}
-	for _, r := range []RegisterRequest{{ScopeGroup: new("")}, {UseCase: new("two-way")}} {
+	account := w.addSync()
+	for _, r := range []RegisterRequest{{ScopeGroup: new("")}, {UseCase: new("two-way"), SyncAccount: &account, SyncPassword: []byte(syncPassword)}} {
 		d, err = again(r)
 		if err == nil || !strings.Contains(err.Error(), "--yes") || !same(d, first) {
 			t.Errorf("not confirmed: got %+v, %v, want nothing changed and advice to use --yes", d, err)
@@ -186,8 +196,12 @@ func TestRegisterAgain(t *testing.T) {
 	if err != nil || d.ScopeGroup != "" {
 		t.Errorf("confirmed: got %q, %v, want no scope group", d.ScopeGroup, err)
 	}
-	d, err = again(RegisterRequest{UseCase: new("two-way"), Confirmed: true})
-	if err != nil || d.UseCase != "two-way" {
+	d, err = again(RegisterRequest{UseCase: new("two-way"), SyncAccount: &account, SyncPassword: []byte("Wrong.Pass1"), Confirmed: true})
+	if err == nil || !strings.Contains(err.Error(), "check --sync-account and --sync-password-file") || d.UseCase != "ad" || d.SyncAccount != "" {
+		t.Errorf("a wrong sync password: got %q, %v", d.UseCase, err)
+	}
+	d, err = again(RegisterRequest{UseCase: new("two-way"), SyncAccount: &account, SyncPassword: []byte(syncPassword), Confirmed: true})
+	if err != nil || d.UseCase != "two-way" || d.SyncAccount != account {
 		t.Errorf("confirmed: got %q, %v, want two-way", d.UseCase, err)
 	}
 	if want := []string{domainName, domainName, domainName, domainName, domainName}; !slices.Equal(w.changed, want) {

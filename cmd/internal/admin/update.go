@@ -19,6 +19,8 @@ const pathUpdate = "/v1/domain/update"
 type UpdateRequest struct {
 	Name         string  `json:"name"` // DNS name of the domain
 	UseCase      *string `json:"useCase,omitempty"`
+	SyncAccount  *string `json:"syncAccount,omitempty"`
+	SyncPassword []byte  `json:"syncPassword,omitempty"`
 	PasswordSync *string `json:"passwordSync,omitempty"`
 	Takeover     *string `json:"takeover,omitempty"`
 	Dissociation *string `json:"dissociation,omitempty"`
@@ -30,11 +32,15 @@ type UpdateRequest struct {
 	Confirmed bool `json:"confirmed,omitempty"`
 }
 
+// Wipe clears the secret.
+func (r *UpdateRequest) Wipe() { clear(r.SyncPassword) }
+
 // Merge gives the registration that is asked for from the one that is stored.
 // The warnings say what it changes for people who were not asked; it is done
 // only when Confirmed. An error is a request that makes no sense.
 func (r *UpdateRequest) Merge(stored store.Domain) (d store.Domain, warnings []string, err error) {
-	kept := RegisterRequest{Name: stored.Name, UseCase: orDefault(r.UseCase, store.UseCaseAD), PasswordSync: orDefault(r.PasswordSync, store.PasswordSyncCapture)}
+	kept := RegisterRequest{Name: stored.Name, UseCase: orDefault(r.UseCase, store.UseCaseAD),
+		SyncAccount: r.SyncAccount, SyncPassword: r.SyncPassword, PasswordSync: orDefault(r.PasswordSync, store.PasswordSyncCapture)}
 	if d, warnings, err = kept.Merge(&stored); err != nil {
 		return stored, nil, err
 	}
@@ -107,10 +113,11 @@ func affected(stored, d store.Domain) (warnings []string) {
 	return warnings
 }
 
-// Update changes how a registered domain is replicated. Another use case is
-// checked on both sides and told to JumpCloud, as by Register; the other
-// settings are dirgate's own and need neither side.
+// Update changes how a registered domain is replicated. Another use case or
+// sync account is checked on both sides and told to JumpCloud, as by Register;
+// the other settings are dirgate's own and need neither side.
 func (l *Local) Update(ctx context.Context, req UpdateRequest) (RegisterAnswer, error) {
+	defer req.Wipe()
 	stored, err := l.pick(req.Name)
 	if err != nil {
 		return RegisterAnswer{}, err
@@ -122,21 +129,20 @@ func (l *Local) Update(ctx context.Context, req UpdateRequest) (RegisterAnswer, 
 	if len(warnings) > 0 && !req.Confirmed {
 		return RegisterAnswer{}, fmt.Errorf("%s; repeat with --yes if that is meant", strings.Join(warnings, ", and "))
 	}
-	if req.UseCase != nil {
-		return l.register(ctx, d, nil, nil, req.Confirmed)
+	if req.UseCase != nil || req.SyncAccount != nil || req.SyncPassword != nil {
+		return l.register(ctx, d, given{syncPassword: req.SyncPassword}, req.Confirmed && req.UseCase != nil)
 	}
 	d.UpdatedAt = l.Now()
 	if err := l.Store.PutDomain(ctx, d, nil); err != nil {
 		return RegisterAnswer{}, err
 	}
-	if l.Changed != nil {
-		l.Changed(d.Name)
-	}
+	l.changed(d.Name)
 	return RegisterAnswer{Domain: d, Checks: []replicate.Check{}}, nil
 }
 
 // Update changes how a registered domain is replicated.
 func (c *Client) Update(ctx context.Context, req UpdateRequest) (RegisterAnswer, error) {
+	defer req.Wipe()
 	return call[RegisterAnswer](ctx, c, pathUpdate, req)
 }
 

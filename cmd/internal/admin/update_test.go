@@ -13,7 +13,7 @@ import (
 func TestUpdate(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
-	first := w.register()
+	first, account := w.register(), w.addSync()
 	stored := func() store.Domain {
 		t.Helper()
 		d, err := w.local.Store.Domain(domainName)
@@ -28,10 +28,11 @@ func TestUpdate(t *testing.T) {
 	}{
 		{UpdateRequest{Disable: new("delete"), Confirmed: true}, `user_disable_action "delete": want one of`},
 		{UpdateRequest{UserField: new("cn"), Confirmed: true}, `user_field_mapping "cn": want sAMAccountName or`},
-		{UpdateRequest{UseCase: new("jumpcloud"), Confirmed: true}, `--use-case "jumpcloud"`},
+		{UpdateRequest{UseCase: new("both"), Confirmed: true}, `--use-case "both"`},
+		{UpdateRequest{UseCase: new("jumpcloud"), Confirmed: true}, "--sync-account and --sync-password-file are required"},
 		{UpdateRequest{PasswordSync: new("never"), Confirmed: true}, `--password-sync "never"`},
 		{UpdateRequest{Disable: new("remove")}, "whose AD account is disabled are deleted; repeat with --yes"},
-		{UpdateRequest{UseCase: new("two-way")}, "repeat with --yes"},
+		{UpdateRequest{UseCase: new("two-way"), SyncAccount: &account, SyncPassword: []byte(syncPassword)}, "repeat with --yes"},
 		{UpdateRequest{Name: "other.example.test", Disable: new("ignore"), Confirmed: true}, "is not registered"},
 	} {
 		if _, err := w.client.Update(ctx, tt.req); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -60,10 +61,11 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("registered again: got %+v, %v, want %+v", stored(), err, want)
 	}
 
-	if _, err = w.client.Update(ctx, UpdateRequest{UseCase: new("two-way"), Disable: new(""), Confirmed: true}); err != nil {
+	if _, err = w.client.Update(ctx, UpdateRequest{UseCase: new("two-way"), SyncAccount: &account, SyncPassword: []byte(syncPassword), Disable: new(""), Confirmed: true}); err != nil {
 		t.Fatal(err)
 	}
-	want.UseCase, want.Actions.Disable = store.UseCaseTwoWay, ""
+	want.UseCase, want.Actions.Disable, want.SyncAccount = store.UseCaseTwoWay, "", account
+	want.JumpCloud.AgentIDs = stored().JumpCloud.AgentIDs // one more
 	if !same(stored(), want) {
 		t.Errorf("another use case: got %+v, want %+v", stored(), want)
 	}

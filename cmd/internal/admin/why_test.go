@@ -240,8 +240,8 @@ func TestI7_Order(t *testing.T) {
 	}
 	holds(true, "")
 	w.cloud.ForgetHistory()
-	if a := ask(OrderRequest{Delegation: "ad"}); len(a.Refused) != 1 || !strings.Contains(a.Refused[0], "DISABLED") || len(w.cloud.Writes()) > 0 {
-		t.Errorf("where delegation is off: %+v, %v", a, w.cloud.Writes())
+	if a := ask(OrderRequest{Delegation: "ad"}); len(a.Refused) != 1 || !strings.Contains(a.Refused[0], "PENDING") || len(w.cloud.Writes()) > 0 {
+		t.Errorf("where delegation is not on yet: %+v, %v", a, w.cloud.Writes())
 	}
 	if a := ask(OrderRequest{PasswordAuthority: "jumpcloud"}); len(a.Refused) != 1 || !strings.Contains(a.Refused[0], "no password at JumpCloud") {
 		t.Errorf("without a password there: %+v", a)
