@@ -154,44 +154,6 @@ func TestPassLimit(t *testing.T) {
 	w.idle()
 }
 
-// BenchmarkFirstImport imports users into the simulator, and says what one
-// costs of the whole process: both simulators and the store.
-func BenchmarkFirstImport(b *testing.B) {
-	const users = 1000
-	for b.Loop() {
-		b.StopTimer()
-		w := newWorld(b)
-		for n := range users {
-			w.hire(fmt.Sprintf("user%05d", n))
-		}
-		b.StartTimer()
-		w.pass()
-		b.StopTimer()
-		if n := len(w.cloud.Users()); n != users {
-			b.Fatalf("%d users", n)
-		}
-		b.StartTimer()
-	}
-	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*users), "us/user")
-}
-
-// BenchmarkQuietCycle is a cycle in which nothing has changed.
-func BenchmarkQuietCycle(b *testing.B) {
-	w := newWorld(b)
-	for n := range 1000 {
-		w.hire(fmt.Sprintf("user%05d", n))
-	}
-	w.pass()
-	w.pass()
-	w.cloud.ForgetHistory()
-	for b.Loop() {
-		w.ok(w.im.Cycle(b.Context()))
-	}
-	if counts := w.cloud.Counts(); len(counts) > 0 {
-		b.Errorf("JumpCloud was asked: %v", counts)
-	}
-}
-
 // TestRun: the reconciler follows by itself, and ends when it is told.
 func TestRun(t *testing.T) {
 	w := newWorld(t)
