@@ -166,8 +166,8 @@ func body(w http.ResponseWriter, r *http.Request, members ...string) (map[string
 	return values, err == nil
 }
 
-// validate answers 200 with a verdict, 503 when it is undecided, and 429 when
-// too many were refused.
+// validate answers 200 with a verdict, 503 when it is undecided, with
+// Retry-After while the password is pending, and 429 when too many were refused.
 func (a *api) validate(w http.ResponseWriter, r *http.Request) {
 	in, ok := body(w, r, "username", "password")
 	if !ok {
@@ -175,19 +175,21 @@ func (a *api) validate(w http.ResponseWriter, r *http.Request) {
 	}
 	defer in["password"].Wipe()
 	v := a.Validator.Validate(r.Context(), string(in["username"].Expose()), in["password"], clientOf(r))
-	reply(w, code(w, v.Verdict == Undecided, v.RetryAfter), encode(v))
+	reply(w, code(w, v.Verdict == Undecided, v.Reason, v.RetryAfter), encode(v))
 }
 
 // code is the HTTP status of an answer.
-func code(w http.ResponseWriter, undecided bool, wait time.Duration) int {
-	switch {
-	case undecided && wait > 0:
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-		return http.StatusTooManyRequests
-	case undecided:
-		return http.StatusServiceUnavailable
+func code(w http.ResponseWriter, undecided bool, reason Reason, wait time.Duration) int {
+	if !undecided {
+		return http.StatusOK
 	}
-	return http.StatusOK
+	if wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	}
+	if reason == Throttled && wait > 0 {
+		return http.StatusTooManyRequests
+	}
+	return http.StatusServiceUnavailable
 }
 
 func (a *api) change(w http.ResponseWriter, r *http.Request) {
@@ -198,7 +200,7 @@ func (a *api) change(w http.ResponseWriter, r *http.Request) {
 	defer in["oldPassword"].Wipe()
 	defer in["newPassword"].Wipe()
 	res := a.Validator.Change(r.Context(), string(in["username"].Expose()), in["oldPassword"], in["newPassword"], clientOf(r))
-	reply(w, code(w, res.Outcome == ChangeUnknown, res.RetryAfter), encode(res))
+	reply(w, code(w, res.Outcome == ChangeUnknown, res.Reason, res.RetryAfter), encode(res))
 }
 
 func (a *api) password(w http.ResponseWriter, r *http.Request) {

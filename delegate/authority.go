@@ -77,6 +77,20 @@ func Decide(f Facts) Decision {
 	return Decision{Authority: ByJumpCloud}
 }
 
+// ChangedAt says where a user's password is changed: in AD where that takes
+// part, unless JumpCloud checks the sign-ins and may set the password itself.
+// AD's own accounts are changed in AD, JumpCloud's own users at JumpCloud, and
+// with the use case jumpcloud everybody is.
+func ChangedAt(f Facts) Authority {
+	switch {
+	case !f.InAD, f.InCloud && !f.UseCase.Imports():
+		return ByJumpCloud
+	case Decide(f).Authority == ByJumpCloud && !f.PasswordByAD:
+		return ByJumpCloud
+	}
+	return ByAD
+}
+
 // NextDelegation says which delegation state a domain should get at JumpCloud,
 // if another than it has: PENDING waits for an import agent, and ends when our
 // import runs and the use case has one. DISABLED is an administrator's choice

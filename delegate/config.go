@@ -44,7 +44,7 @@ type Domain struct {
 	Account  string
 	Password func() (secret.Bytes, error)
 	// CloudLDAP is JumpCloud's LDAP, and CloudBase the DN of its users; nil:
-	// users whose password is JumpCloud's are undecided.
+	// users whose sign-ins JumpCloud checks are undecided (NoCloudLDAP).
 	CloudLDAP Dialer
 	CloudBase string
 }
@@ -117,14 +117,37 @@ type Learner interface {
 	LearnCloud(ctx context.Context, account identity.Account, cloudID string, password secret.Bytes) error
 }
 
-// Preflight is what is done about a new password that JumpCloud would refuse
-// (rule P3).
+// Setter sets passwords at JumpCloud, for users whose password is JumpCloud's.
+type Setter interface {
+	// SetPassword sets a user's password, once. No error: JumpCloud has it. One
+	// that is a *CloudRefusal: its policy refuses it. One that wraps
+	// ErrCloudUnknown: nobody knows. Any other: it was not set.
+	SetPassword(ctx context.Context, domain, cloudID string, password secret.Bytes) error
+}
+
+// CloudRefusal is why JumpCloud's policy refuses a password, in its words.
+type CloudRefusal struct{ Words string }
+
+func (r *CloudRefusal) Error() string { return "JumpCloud refuses the password: " + r.Words }
+
+// ErrCloudUnknown: JumpCloud may have set the password, and did not answer.
+var ErrCloudUnknown = errors.New("JumpCloud may have set the password, and its answer is missing")
+
+// Backlog knows what AD accepted and JumpCloud does not have yet.
+type Backlog interface {
+	// PasswordPending reports whether a password of the account is on its way to
+	// JumpCloud, or came there just now.
+	PasswordPending(ctx context.Context, account identity.Account) (bool, error)
+}
+
+// Preflight is what is done about a new password that the other side would
+// refuse (rule P3): JumpCloud, or AD for users whose password is JumpCloud's.
 type Preflight string
 
 const (
 	PreflightOff     Preflight = "off"     // it is not looked at
-	PreflightWarn    Preflight = "warn"    // told, and changed in AD all the same
-	PreflightEnforce Preflight = "enforce" // refused before AD has it
+	PreflightWarn    Preflight = "warn"    // told, and changed all the same
+	PreflightEnforce Preflight = "enforce" // refused before any side has it
 )
 
 // Throttle bounds refusals; see the fields. Zero values are the defaults.
@@ -148,6 +171,8 @@ type Config struct {
 	Capture Capturer // nil: passwords cannot be changed
 	Record  Recorder // nil: sign-ins teach nothing
 	Learn   Learner  // nil: the same, of JumpCloud's
+	Set     Setter   // nil: passwords cannot be changed at JumpCloud
+	Backlog Backlog  // nil: passwords reach JumpCloud at once
 	Metrics *Metrics
 	Log     *slog.Logger
 

@@ -42,14 +42,30 @@
 // No bind reaches a controller that the lockout guard ([Guard]) holds back. It
 // is the gateway's own guard: both count the same failures.
 //
+// A user whose sign-ins JumpCloud checks, and whose password AD took just now,
+// is refused by JumpCloud until it has that password. While one is on its way
+// ([Backlog]) AD is asked about what JumpCloud refused, and the right one is
+// undecided ([PasswordPending]) and costs nothing.
+//
+// JumpCloud's LDAP gives no reason for a refusal: the expired password of one of
+// its users looks like a wrong one, and cannot be changed here.
+//
 // # Changing a password
 //
 // [Validator.Change] proves the old password, holds the new one against the
-// policies of both sides, records the intent, and sends the form of the change
-// that carries the old password (delete and add of unicodePwd, MS-ADTS
-// 3.1.1.3.1.5), never a reset: AD checks the old password, the history and the
-// minimum age once more. It is sent once; when no answer comes the outcome is
-// unknown, and the change log settles it.
+// policies of both sides, records the intent and makes the change where
+// [ChangedAt] says. It is sent once; when no answer comes the outcome is unknown.
+//
+// To AD it sends the form of the change that carries the old password (delete
+// and add of unicodePwd, MS-ADTS 3.1.1.3.1.5), never a reset: AD checks the old
+// password, the history and the minimum age once more. An unknown outcome is
+// settled by the change log.
+//
+// At JumpCloud there is no such form: its LDAP proves the old password, and the
+// new one is set as an administrator sets it. When no answer comes, its LDAP is
+// asked whether it has the new one. It is recorded for AD where passwords travel
+// there: the account is linked, the use case has a sync, password-sync is
+// capture, and AD is not the password's authority.
 //
 // # Limits
 //

@@ -151,7 +151,7 @@ func proves(pwdLastSet int64, adminCount, control string, now time.Time, grace t
 
 // learnCloud hands a password that JumpCloud accepted over, for AD (rule S4).
 func (v *Validator) learnCloud(s subject, password secret.Bytes) {
-	if v.cfg.Learn == nil || s.account.GUID.IsZero() || s.cloud == nil || !v.lessons.wanted(s.account.GUID) {
+	if v.cfg.Learn == nil || !s.reachesAD() || !v.lessons.wanted(s.account.GUID) {
 		return
 	}
 	select {

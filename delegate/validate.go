@@ -213,11 +213,12 @@ func (v *Validator) undecided(what string, err error) {
 func (v *Validator) decide(ctx context.Context, s subject, password secret.Bytes, client string, teach bool) Verdict {
 	d := Decide(s.facts)
 	switch {
-	case !teach && s.entry != nil && s.facts.UseCase.Imports():
-		// A change is made in AD, whoever checks sign-ins: AD proves the old one.
+	case !teach && s.entry != nil && ChangedAt(s.facts) == ByAD:
+		// Where a change is made the old password is proved, whoever checks
+		// sign-ins.
 		return v.askAD(ctx, s, password, client, false)
 	case d.Authority == ByJumpCloud:
-		return v.askCloud(ctx, s, password, teach)
+		return v.askCloud(ctx, s, password, client, teach)
 	case d.Authority == ByAD || d.Reason == NoSuchUser:
 		// For who does not exist the same is done.
 		verdict := v.askAD(ctx, s, password, client, teach && d.Authority == ByAD)
@@ -278,32 +279,6 @@ func (v *Validator) askAD(ctx context.Context, s subject, password secret.Bytes,
 		} else {
 			conn.close()
 		}
-	}
-	return verdict
-}
-
-// askCloud binds at JumpCloud's LDAP.
-func (v *Validator) askCloud(ctx context.Context, s subject, password secret.Bytes, teach bool) Verdict {
-	unavailable := Verdict{Verdict: Undecided, Reason: Unavailable, Authority: ByJumpCloud}
-	if s.domain == nil || s.domain.CloudLDAP == nil {
-		v.cfg.Log.Warn("a user of JumpCloud cannot be validated: the registration names no LDAP of JumpCloud; set --jumpcloud-ldap-url and --org-id")
-		return unavailable
-	}
-	conn, err := newConn(ctx, s.domain.CloudLDAP.Dial)
-	if err != nil {
-		v.undecided("dial JumpCloud's LDAP", err)
-		return unavailable
-	}
-	defer conn.close()
-	res, err := conn.bind(ctx, "uid="+s.cloud.Username+","+s.domain.CloudBase, password)
-	if err != nil {
-		v.undecided("bind at JumpCloud's LDAP", err)
-		return unavailable
-	}
-	verdict := fromCloud(res, *s.cloud)
-	verdict.User, verdict.PasswordExpiresAt = s.user(), s.cloud.PasswordExpires
-	if verdict.Verdict == Accepted && teach {
-		v.learnCloud(s, password)
 	}
 	return verdict
 }

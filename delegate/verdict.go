@@ -29,6 +29,8 @@ const (
 	NotPermittedNow   Reason = "not_permitted_now"  // outside the hours, or not from here
 	DelegationPending Reason = "delegation_pending" // JumpCloud waits for an import agent; nobody may sign in meanwhile
 	NotDelegated      Reason = "not_delegated"      // the password is AD's, and neither delegated to AD nor copied to JumpCloud
+	PasswordPending   Reason = "password_pending"   // AD took it, and JumpCloud, whose answer counts, does not have it yet
+	NoCloudLDAP       Reason = "no_jumpcloud_ldap"  // JumpCloud's answer counts, and the registration names no LDAP of JumpCloud; see Verdict.Hint
 	Throttled         Reason = "throttled"          // too many tries; see Verdict.RetryAfter
 	Unavailable       Reason = "dc_unavailable"     // the authority does not answer
 )
@@ -54,7 +56,10 @@ type Verdict struct {
 	User *User `json:"user,omitempty"`
 	// PasswordExpiresAt is when the password expires; zero: never, or unknown.
 	PasswordExpiresAt time.Time `json:"passwordExpiresAt,omitzero"`
-	// RetryAfter is how long to wait when throttled.
+	// Hint is what an administrator should do about it.
+	Hint string `json:"hint,omitempty"`
+	// RetryAfter is how long to wait when throttled, or when the password is
+	// pending.
 	RetryAfter time.Duration `json:"-"`
 }
 
@@ -83,7 +88,7 @@ const (
 // Reasons of a change that was refused, beside those of a validation.
 const (
 	PolicyRefused Reason = "policy"        // see ChangeResult.Violations
-	NotSupported  Reason = "not_supported" // the account's password is not changed in AD
+	NotSupported  Reason = "not_supported" // there is no way to change this user's password here
 	NotRecorded   Reason = "not_recorded"  // the change could not be recorded, so it was not made
 )
 
@@ -91,14 +96,15 @@ const (
 type ChangeResult struct {
 	Outcome ChangeOutcome `json:"outcome"`
 	Reason  Reason        `json:"reason,omitempty"` // empty when changed
-	// Sent: the controller may have got the change, and its answer is missing.
+	// Sent: the controller, or JumpCloud, may have got the change, and its answer is missing.
 	// The old or the new password is right; the change log will find out.
 	Sent bool `json:"sent,omitempty"`
 	// Violations are the rules that the new password breaks.
 	Violations []Violation `json:"violations,omitempty"`
-	// Warnings are those of JumpCloud's, with policy preflight "warn": the
-	// password was changed in AD and JumpCloud will refuse it.
+	// Warnings are those of the other side, with policy preflight "warn": the
+	// password was changed, and the other side will refuse it.
 	Warnings   []Violation   `json:"warnings,omitempty"`
+	Hint       string        `json:"hint,omitempty"` // as Verdict.Hint
 	RetryAfter time.Duration `json:"-"`
 }
 

@@ -3,8 +3,10 @@ package delegate
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -43,6 +45,11 @@ type world struct {
 	intents  []identity.Change  // guarded by mu
 	outcomes []identity.Outcome // guarded by mu
 	full     bool               // the disk is; guarded by mu
+	pending  bool               // a password is on its way to JumpCloud; guarded by mu
+
+	setErr error // what a change at JumpCloud is answered with
+	unset  bool  // with setErr: it is not made either
+	ca     *certstest.CA
 }
 
 // fakeCloud is JumpCloud's side as a test sets it.
@@ -112,10 +119,43 @@ func (w *world) RecordBind(_ context.Context, c identity.Change, _ secret.Bytes)
 	return identity.BindRecorded, nil
 }
 
+func (w *world) PasswordPending(context.Context, identity.Account) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pending, nil
+}
+
+// SetPassword sets it at the simulator, and says what the test wants.
+func (w *world) SetPassword(ctx context.Context, _, id string, password secret.Bytes) error {
+	if w.setErr != nil && !errors.Is(w.setErr, ErrCloudUnknown) || w.unset {
+		return w.setErr
+	}
+	body, err := json.Marshal(map[string]string{"password": string(password.Expose())})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.cloud.URL()+"/api/systemusers/"+id+"/password", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("x-api-key", string(w.cloud.APIKey().Expose()))
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: w.ca.Client("127.0.0.1"), DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return &CloudRefusal{Words: res.Status}
+	}
+	return w.setErr
+}
+
 func newWorld(t testing.TB, changes ...func(*world)) *world {
 	t.Helper()
 	ca := certstest.New(t)
-	w := &world{t: t, facts: &fakeCloud{users: make(map[string]CloudUser), state: DelegationEnabled}, log: new(logBuffer), recorded: make(chan identity.Change, 10)}
+	w := &world{t: t, ca: ca, facts: &fakeCloud{users: make(map[string]CloudUser), state: DelegationEnabled}, log: new(logBuffer), recorded: make(chan identity.Change, 10)}
 	var err error
 	policy := adsim.DefaultPolicy()
 	policy.LockoutThreshold, policy.LockoutDuration, policy.LockoutWindow = 5, 30*time.Minute, 30*time.Minute
@@ -143,7 +183,7 @@ func newWorld(t testing.TB, changes ...func(*world)) *world {
 	w.domain = &Domain{Name: w.ad.Domain(), NetBIOS: w.ad.NetBIOS(), BaseDN: w.ad.BaseDN(), UseCase: identity.UseTwoWay, Capture: true,
 		DCs: set(w.ad.URL()), Account: serviceAccount + "@" + w.ad.Domain(), Password: func() (secret.Bytes, error) { return pw(servicePass), nil },
 		CloudLDAP: set(w.cloud.LDAPURL()), CloudBase: "ou=Users,o=" + w.cloud.OrgID() + ",dc=jumpcloud,dc=com"}
-	w.cfg = Config{Domains: func() []*Domain { return []*Domain{w.domain} }, Cloud: w.facts, Guard: gateway.NewShared(), Capture: w,
+	w.cfg = Config{Domains: func() []*Domain { return []*Domain{w.domain} }, Cloud: w.facts, Guard: gateway.NewShared(), Capture: w, Backlog: w,
 		Metrics: NewMetrics(prometheus.NewRegistry()), RefusalTime: time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, change := range changes {

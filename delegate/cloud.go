@@ -1,0 +1,72 @@
+package delegate
+
+import (
+	"context"
+	"time"
+
+	"github.com/dirgate/dirgate/gateway/ldapwire"
+	"github.com/dirgate/dirgate/store/secret"
+)
+
+// pendingRetry is when to ask again for a password that JumpCloud does not have
+// yet.
+const pendingRetry = 2 * time.Second
+
+// askCloud binds at JumpCloud's LDAP.
+func (v *Validator) askCloud(ctx context.Context, s subject, password secret.Bytes, client string, teach bool) Verdict {
+	if s.domain.CloudLDAP == nil {
+		hint := "JumpCloud checks this user's sign-ins, and the registration of " + s.domain.Name + " names no LDAP of JumpCloud: run `dirgate domain register " +
+			s.domain.Name + " --jumpcloud-ldap-url ldaps://ldap.jumpcloud.com:636 --org-id ID`"
+		v.cfg.Log.Warn("a sign-in is undecided: " + hint)
+		return Verdict{Verdict: Undecided, Reason: NoCloudLDAP, Authority: ByJumpCloud, Hint: hint}
+	}
+	res, err := v.bindCloud(ctx, s, password)
+	if err != nil {
+		v.undecided("bind at JumpCloud's LDAP", err)
+		return Verdict{Verdict: Undecided, Reason: Unavailable, Authority: ByJumpCloud}
+	}
+	verdict := fromCloud(res, *s.cloud)
+	if teach && verdict.Verdict == Refused && !verdict.PasswordCorrect {
+		verdict = v.unlessPending(ctx, s, password, client, verdict)
+	}
+	verdict.User, verdict.PasswordExpiresAt = s.user(), s.cloud.PasswordExpires
+	if verdict.Verdict == Accepted && teach {
+		v.learnCloud(s, password)
+	}
+	return verdict
+}
+
+// bindCloud makes one bind. An error means that there is no answer.
+func (v *Validator) bindCloud(ctx context.Context, s subject, password secret.Bytes) (ldapwire.Result, error) {
+	conn, err := newConn(ctx, s.domain.CloudLDAP.Dial)
+	if err != nil {
+		return ldapwire.Result{}, err
+	}
+	defer conn.close()
+	return conn.bind(ctx, "uid="+s.cloud.Username+","+s.domain.CloudBase, password)
+}
+
+// unlessPending looks at a refusal of JumpCloud's again: while a password that
+// AD accepted is on its way there, AD knows whether this is that one. Then it is
+// neither right, as JumpCloud has it, nor a wrong one that counts as a failure.
+func (v *Validator) unlessPending(ctx context.Context, s subject, password secret.Bytes, client string, refusal Verdict) Verdict {
+	if s.entry == nil || !s.facts.Capture || !s.facts.UseCase.Imports() || v.cfg.Backlog == nil {
+		return refusal
+	}
+	pending, err := v.cfg.Backlog.PasswordPending(ctx, s.account)
+	if err != nil {
+		v.undecided("look for a password on its way to JumpCloud", err)
+		return Verdict{Verdict: Undecided, Reason: Unavailable, Authority: ByJumpCloud}
+	}
+	if !pending {
+		return refusal
+	}
+	ad := v.askAD(ctx, s, password, client, false)
+	switch {
+	case ad.PasswordCorrect:
+		return Verdict{Verdict: Undecided, Reason: PasswordPending, Authority: ByJumpCloud, RetryAfter: pendingRetry}
+	case ad.Verdict == Undecided:
+		return Verdict{Verdict: Undecided, Reason: ad.Reason, Authority: ByJumpCloud, RetryAfter: ad.RetryAfter}
+	}
+	return refusal
+}
