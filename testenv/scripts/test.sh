@@ -15,6 +15,7 @@ testenv/scripts/need.sh "Without it, tests with real LDAP clients are SKIPPED." 
 	ldapsearch:ldap-utils python:ldap3:python3-ldap3 python:ldap:python3-ldap javac:default-jdk-headless \
 	node:nodejs npm:npm apache2:apache2-bin pamtester:pamtester
 testenv/scripts/clients.sh
+testenv/scripts/need.sh "Without it, tests of the user portal in a real browser are SKIPPED." chromium:chromium,fonts-dejavu-core
 testenv/scripts/need.sh "Without a C compiler the tests run WITHOUT the race detector." \
 	gcc:gcc,libc6-dev
 
