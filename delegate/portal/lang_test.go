@@ -49,7 +49,7 @@ func TestCatalogueIsComplete(t *testing.T) {
 		}
 	}
 	for _, reason := range []delegate.Reason{delegate.BadCredentials, delegate.Disabled, delegate.LockedOut, delegate.Expired, delegate.MustChange, delegate.AccountExpired,
-		delegate.NotPermittedNow, delegate.DelegationPending, delegate.NotDelegated, delegate.Throttled, delegate.Unavailable, delegate.NotSupported, delegate.NotRecorded, missing, ended, unsure} {
+		delegate.NotPermittedNow, delegate.DelegationPending, delegate.NotDelegated, delegate.PasswordPending, delegate.NoCloudLDAP, delegate.Throttled, delegate.Unavailable, delegate.NotSupported, delegate.NotRecorded, missing, ended, unsure} {
 		for _, part := range []string{"title", "text", "next"} {
 			if key := fmt.Sprintf("reason.%s.%s", reason, part); !first.Has(key) {
 				t.Errorf("there is no %s", key)

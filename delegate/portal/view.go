@@ -17,7 +17,7 @@ type reasonView struct {
 func reasonOf(reason delegate.Reason, by delegate.Authority, wait time.Duration) *reasonView {
 	v := &reasonView{Key: "reason." + string(reason), Tone: "bad", Wait: soonest(wait)}
 	switch reason {
-	case delegate.Throttled, delegate.Unavailable, ended, unsure, delegate.DelegationPending:
+	case delegate.Throttled, delegate.Unavailable, ended, unsure, delegate.DelegationPending, delegate.PasswordPending, delegate.NoCloudLDAP:
 		v.Tone = "warn"
 	case delegate.Expired:
 		if by == delegate.ByJumpCloud {
