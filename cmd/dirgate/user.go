@@ -101,6 +101,12 @@ func printUser(io streams, v replicate.UserView) error {
 		fmt.Fprintf(io.out, "linked since %s\n", moment(v.Link.At))
 	}
 	if v.Link != nil {
+		if v.Link.MadeInAD {
+			fmt.Fprintln(io.out, "the account was made in Active Directory by sync")
+		}
+		if did := admin.ByUs(*v.Link); did != "" {
+			fmt.Fprintln(io.out, did)
+		}
 		fmt.Fprintln(io.out, sameness(v))
 	}
 	for _, said := range []string{v.Match, v.Trouble} {

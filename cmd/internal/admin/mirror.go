@@ -128,11 +128,23 @@ func (m *mirrored) user(guid identity.GUID) (row UserRow, err error) {
 	case linked && !seen:
 		row.Status, row.Reason = Linked, notSeen
 	case linked:
-		row.Status = Linked
+		row.Status, row.Reason = Linked, ByUs(link)
 	default:
 		row.Status, row.Reason, err = m.status(guid)
 	}
 	return row, err
+}
+
+// ByUs says what replication did to a linked user that it also takes back;
+// empty: nothing.
+func ByUs(link identity.Link) string {
+	switch {
+	case link.DisabledByUs:
+		return "disabled in Active Directory by sync: activating the user in JumpCloud enables the account"
+	case link.SuspendedByUs:
+		return "suspended at JumpCloud by the import: enabling the account in Active Directory activates the user"
+	}
+	return ""
 }
 
 func (m *mirrored) group(guid identity.GUID) (row GroupRow, err error) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/testenv/adsim"
 )
 
@@ -54,6 +55,18 @@ func TestMirror(t *testing.T) {
 	link, err := w.local.Store.LinkByGUID(domainName, alice.GUID)
 	if err != nil || alice.Status != Linked || alice.JumpCloudID != link.JumpCloudID || alice.Mail != "alice@"+domainName || !alice.LinkedAt.Equal(link.At) {
 		t.Errorf("alice: %+v, link %+v, %v", alice, link, err)
+	}
+	for who, mark := range map[string]func(*identity.Link){
+		"in Active Directory by sync": func(l *identity.Link) { l.DisabledByUs, l.SuspendedByUs = true, false },
+		"at JumpCloud by the import":  func(l *identity.Link) { l.DisabledByUs, l.SuspendedByUs = false, true },
+	} {
+		if err := w.local.Store.ChangeLink(ctx, domainName, alice.GUID, mark); err != nil {
+			t.Fatal(err)
+		}
+		now, err := w.client.Users(ctx, MirrorQuery{Status: Linked})
+		if i := slices.IndexFunc(now, func(r UserRow) bool { return r.Username == "alice" }); err != nil || i < 0 || !strings.Contains(now[i].Reason, who) {
+			t.Errorf("disabled %s: %+v, %v", who, now, err)
+		}
 	}
 	if carol := row("carol"); carol.Status != Skipped || !strings.Contains(carol.Reason, "disabled in AD") || carol.JumpCloudID != "" {
 		t.Errorf("carol, who is disabled: %+v", carol)

@@ -15,9 +15,9 @@ func UseCaseEffects(from, to identity.UseCase) []string {
 	}
 	lines := []string{fmt.Sprintf("JumpCloud's AD object: useCase %s becomes %s", cloudUseCase(from), cloudUseCase(to))}
 	if to == identity.UseAD {
-		lines = append(lines, "JumpCloud's AD object: delegationState becomes ENABLED: AD can check passwords for JumpCloud")
+		lines = append(lines, "JumpCloud's AD object: delegationState is set to ENABLED: AD can check passwords for JumpCloud")
 	} else {
-		lines = append(lines, "JumpCloud's AD object: delegationState becomes DISABLED: JumpCloud checks passwords itself; who never had one there must set one")
+		lines = append(lines, "JumpCloud's AD object: delegationState is set to DISABLED: JumpCloud checks passwords itself; who never had one there must set one")
 	}
 	lines = append(lines, agentEffects("import agent", from.Imports(), to.Imports())...)
 	lines = append(lines, agentEffects("sync agent", from.Syncs(), to.Syncs())...)
