@@ -12,6 +12,9 @@ import (
 
 	"github.com/dirgate/dirgate/certs"
 	"github.com/go-ldap/ldap/v3"
+
+	"github.com/dirgate/dirgate/store/secret"
+	"github.com/dirgate/dirgate/testenv/adsim"
 )
 
 // TestReadyRecovers: an outage of the controllers is seen, and its end too,
@@ -60,11 +63,19 @@ func TestRegisterThroughTheDaemon(t *testing.T) {
 	if after := w.must("domain", "show", w.name); unmoved(after) != unmoved(first) {
 		t.Errorf("a new key alone changed the registration to\n%s\nfrom\n%s", after, first)
 	}
-	out, err := w.cli("domain", "register", w.name, "--use-case", "two-way")
+	dn, err := w.ad.AddUser(adsim.User{Name: "jcsync", Password: secret.New([]byte(syncPassword))})
+	if err == nil {
+		err = w.ad.GrantSync(dn, w.base)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	twoWay := []string{"domain", "register", w.name, "--use-case", "two-way", "--sync-account", "jcsync@" + w.name, "--sync-password-file", w.secretFile("sync", []byte(syncPassword))}
+	out, err := w.cli(twoWay...)
 	if err == nil || !strings.Contains(out, "--yes") {
 		t.Errorf("another use case without --yes: got %v, want a refusal that names it", err)
 	}
-	out, err = w.cli("domain", "register", w.name, "--use-case", "two-way", "--yes")
+	out, err = w.cli(append(twoWay, "--yes")...)
 	if err != nil || !strings.Contains(w.must("domain", "show", w.name), "two-way") {
 		t.Errorf("another use case with --yes: got %v\n%s", err, out)
 	}
