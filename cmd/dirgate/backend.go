@@ -105,5 +105,5 @@ func (o *opened) local(cfg *config.Config, log *slog.Logger, observe peerMetrics
 
 func localOn(st *store.Store, d *domains) *admin.Local {
 	return &admin.Local{Store: st, Opener: d.opener, Connect: d.peersOf, Writer: d.writerOf, Peers: d.peers, Reconciler: d.reconciler, Changed: d.changed, Keys: keysOf(d.cfg, d.opener), Now: time.Now,
-		ServiceAccount: d.cfg.JumpCloud.ClientID != ""}
+		ServiceAccount: d.cfg.JumpCloud.ClientID != "", Node: thisNode(nil)}
 }

@@ -118,7 +118,7 @@ func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon,
 	}
 	d.metricsHTTP = metricsHandler(registry, ready)
 	local := localOn(d.opened.store, d.domains)
-	local.Supervisor = d.supervisor
+	local.Supervisor, local.Node, local.Contact = d.supervisor, thisNode(roles), d.domains.contact
 	d.adminHTTP = admin.Handler(local)
 	return d, nil
 }

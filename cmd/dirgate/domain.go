@@ -61,8 +61,15 @@ func domainShow(c *cli.Context, io streams) error {
 		if err != nil {
 			return fmt.Errorf("domain show: %w", err)
 		}
+		delegation, err := delegationOf(c, b, d.Name)
+		if err != nil {
+			return fmt.Errorf("domain show: %w", err)
+		}
 		if c.String("output") == "json" {
-			return writeJSON(io.out, d)
+			return writeJSON(io.out, struct {
+				store.Domain
+				delegationView
+			}{d, delegation})
 		}
 		actions := d.Actions.WithDefaults()
 		return table(io.out, "DOMAIN\t"+plain(d.Name), [][]string{
@@ -84,6 +91,7 @@ func domainShow(c *cli.Context, io streams) error {
 			{"JumpCloud", d.JumpCloud.URL},
 			{"organisation", d.JumpCloud.OrgID},
 			{"AD object", d.JumpCloud.ADID},
+			{"delegation at JumpCloud", delegation.String()},
 			{"agents", strings.Join(d.JumpCloud.AgentIDs, ", ")},
 			{"registered", moment(d.CreatedAt)},
 			{"updated", moment(d.UpdatedAt)},

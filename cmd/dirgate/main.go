@@ -90,7 +90,7 @@ func newApp(io streams) *cli.App {
 			return nil
 		},
 		Commands: []*cli.Command{
-			devCommand(io), initCommand(io), serveCommand(io), domainCommand(io), userCommand(io), groupCommand(io), changelogCommand(io), replicateCommand(io), guardCommand(io), tokenCommand(io), keyCommand(io), backupCommand(io), restoreCommand(io), versionCommand(io),
+			devCommand(io), initCommand(io), serveCommand(io), domainCommand(io), agentCommand(io), userCommand(io), groupCommand(io), changelogCommand(io), replicateCommand(io), guardCommand(io), tokenCommand(io), keyCommand(io), backupCommand(io), restoreCommand(io), versionCommand(io),
 		},
 		EnableBashCompletion: true,
 		HideVersion:          true,

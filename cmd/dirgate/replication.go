@@ -14,18 +14,6 @@ import (
 
 // replicationCommands are those about the reconciler that a daemon runs.
 func replicationCommands(io streams) []*cli.Command {
-	direction := &cli.StringFlag{Name: "direction", Value: string(identity.Import), Usage: "`DIRECTION` of replication; import, from Active Directory to JumpCloud, is the only one of this version"}
-	pause := func(name, usage string, paused bool) *cli.Command {
-		return command(&cli.Command{Name: name, Usage: usage, Flags: []cli.Flag{domainFlag(), direction}, Action: func(c *cli.Context) error {
-			return withBackend(c, io, func(b admin.Backend) error {
-				r, err := b.Pause(c.Context, admin.PauseRequest{Domain: c.String("domain"), Direction: identity.Direction(c.String("direction")), Paused: paused, Who: whoami()})
-				if err != nil {
-					return fmt.Errorf("replicate %s: %w", name, err)
-				}
-				return printReplication(c, io, []admin.Replication{r})
-			})
-		}}, 0)
-	}
 	return []*cli.Command{
 		command(&cli.Command{
 			Name: "status", Usage: "show whether each domain is replicated, what it waits for, and what is open",
@@ -34,9 +22,27 @@ func replicationCommands(io streams) []*cli.Command {
 				return withBackend(c, io, func(b admin.Backend) error { return replicationStatus(c, io, b) })
 			},
 		}, 0),
-		pause("pause", "stop applying changes; they are recorded and wait, passwords too", true),
-		pause("resume", "apply what waits, in order, and go on", false),
+		pauseCommand(io, "replicate", "pause", "stop applying changes; they are recorded and wait, passwords too", true),
+		pauseCommand(io, "replicate", "resume", "apply what waits, in order, and go on", false),
 	}
+}
+
+func directionFlag() cli.Flag {
+	return &cli.StringFlag{Name: "direction", Value: string(identity.Import), Usage: "`DIRECTION` of replication; import, from Active Directory to JumpCloud, is the only one of this version"}
+}
+
+// pauseCommand pauses a direction of a domain, or ends that; it stands under
+// several parents.
+func pauseCommand(io streams, parent, name, usage string, paused bool) *cli.Command {
+	return command(&cli.Command{Name: name, Usage: usage, Flags: []cli.Flag{domainFlag(), directionFlag()}, Action: func(c *cli.Context) error {
+		return withBackend(c, io, func(b admin.Backend) error {
+			r, err := b.Pause(c.Context, admin.PauseRequest{Domain: c.String("domain"), Direction: identity.Direction(c.String("direction")), Paused: paused, Who: whoami()})
+			if err != nil {
+				return fmt.Errorf("%s %s: %w", parent, name, err)
+			}
+			return printReplication(c, io, []admin.Replication{r})
+		})
+	}}, 0)
 }
 
 func replicationStatus(c *cli.Context, io streams, b admin.Backend) error {

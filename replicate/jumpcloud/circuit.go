@@ -35,6 +35,7 @@ type circuit struct {
 	failures int           // in a row; guarded by mu
 	since    time.Time     // of the first of them; guarded by mu
 	last     error         // guarded by mu
+	heard    time.Time     // when it answered last; guarded by mu
 	probes   int           // sent since it is away; guarded by mu
 	next     time.Time     // when one request may pass; guarded by mu
 	back     chan struct{} // closed when JumpCloud is back; nil: it is not away; guarded by mu
@@ -54,6 +55,14 @@ func (c *Client) Outage() (Outage, bool) {
 	c.circuit.mu.Lock()
 	defer c.circuit.mu.Unlock()
 	return Outage{Since: c.circuit.since, Err: c.circuit.last, Retry: c.circuit.next}, c.circuit.back != nil
+}
+
+// Heard is when JumpCloud last answered with what was asked for, or with a
+// refusal of the request's own; zero: not yet.
+func (c *Client) Heard() time.Time {
+	c.circuit.mu.Lock()
+	defer c.circuit.mu.Unlock()
+	return c.circuit.heard
 }
 
 // Away reports that a request was not sent because JumpCloud is away: there is
@@ -155,7 +164,7 @@ func (c *circuit) answered() {
 		close(c.back)
 		c.back = nil
 	}
-	c.failures, c.probes, c.last = 0, 0, nil
+	c.failures, c.probes, c.last, c.heard = 0, 0, nil, time.Now()
 }
 
 func (c *circuit) failed(e *apiError) {

@@ -66,8 +66,8 @@ func TestL2_Circuit(t *testing.T) {
 				if !Away(err) || !NotSent(err) || !Temporary(err) || !strings.Contains(err.Error(), "JumpCloud is away since") {
 					t.Fatalf("while it is away: %v", err)
 				}
-				if o, away := c.Outage(); !away || o.Err == nil {
-					t.Errorf("outage %+v, %v", o, away)
+				if o, away := c.Outage(); !away || o.Err == nil || !c.Heard().IsZero() {
+					t.Errorf("outage %+v, %v, heard %v", o, away, c.Heard())
 				}
 				waited := make(chan error, 1)
 				go func() { waited <- c.Await(t.Context()) }()
@@ -83,8 +83,8 @@ func TestL2_Circuit(t *testing.T) {
 				if _, err := c.Organizations(t.Context()); err != nil {
 					t.Error(err)
 				}
-				if _, away := c.Outage(); away {
-					t.Error("still away")
+				if _, away := c.Outage(); away || !c.Heard().Equal(time.Now()) {
+					t.Errorf("away: %v, heard %v", away, c.Heard())
 				}
 				if lines := strings.Count(log.String(), "\n"); lines != 2 {
 					t.Errorf("%d lines in the log, want one for each end of the outage:\n%s", lines, log.String())

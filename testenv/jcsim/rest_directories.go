@@ -1,6 +1,7 @@
 package jcsim
 
 import (
+	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
@@ -124,7 +125,7 @@ func (s *Server) change(d *directory, useCase, delegation string, groups *bool) 
 	}
 	if delegation != "" {
 		d.DelegationState = delegation
-		if delegation == "ENABLED" { // until an import agent reports, and none ever does here
+		if delegation == "ENABLED" { // until an import agent reports: AgentReports
 			d.DelegationState = "PENDING"
 		}
 	}
@@ -180,6 +181,27 @@ func (s *Server) postAgent(r request, d *directory) answer {
 	d.agents = append(d.agents, a)
 	return success(http.StatusCreated, map[string]any{"id": a.ID, "connectKey": randomHex(20), "state": a.State,
 		"hostname": nil, "hostType": nil, "version": nil, "contactAt": nil, "passwordUpdatedAt": nil, "source_ip": nil})
+}
+
+// AgentReports stands for one of JumpCloud's own agents that has begun to work,
+// in the closed protocol that only they speak: its record becomes active, and a
+// delegation that waited for an import agent is enabled.
+func (s *Server) AgentReports(id, hostname, version string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.directories {
+		a := d.agent(id)
+		if a == nil {
+			continue
+		}
+		host, at := "MEMBER_SERVER", stamp(s.now())
+		a.State, a.Hostname, a.HostType, a.Version, a.ContactAt = "active", &hostname, &host, &version, &at
+		if a.AgentType == "IMPORT" && d.DelegationState == "PENDING" {
+			d.DelegationState = "ENABLED"
+		}
+		return nil
+	}
+	return fmt.Errorf("report of agent %s: no such agent", id)
 }
 
 func (d *directory) agent(id string) *agent {

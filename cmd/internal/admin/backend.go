@@ -24,6 +24,7 @@ import (
 // Backend is what can be asked.
 type Backend interface {
 	TokenBackend
+	AgentBackend
 	DomainBackend
 	Domains(ctx context.Context) ([]store.Domain, error)
 	Domain(ctx context.Context, name string) (store.Domain, error)

@@ -80,6 +80,7 @@ func Handler(b Backend) http.Handler {
 	serveDomains(mux, b)
 	serveMirror(mux, b)
 	serveTokens(mux, b)
+	serveAgents(mux, b)
 	serveWhy(mux, b)
 	serveOrder(mux, b)
 	serveBackup(mux, b)

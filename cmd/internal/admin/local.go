@@ -38,6 +38,10 @@ type Local struct {
 	// Keys gives access to the sealing keys; nil: they cannot be exchanged.
 	Keys Keys
 	Now  func() time.Time
+	// Node is this process, and Contact what it has seen of the sides of a
+	// domain; nil: nothing, since it is no daemon.
+	Node    Node
+	Contact func(domain string) Contact
 	// Reconciler makes the reconciler of a domain, and what ends it; nil: nothing
 	// can be imported.
 	Reconciler func(store.Domain) (im *reconcile.Reconciler, end func(), err error)
