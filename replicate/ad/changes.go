@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/go-ldap/ldap/v3"
@@ -32,7 +33,8 @@ type Batch struct {
 	// DeletionsUnseen: the account may not see deleted objects, so
 	// [Reader.Missing] has to be asked for them.
 	DeletionsUnseen bool
-	// Look: it is time to, because something was written since the last time.
+	// Look: it is time to, because something was written since the last time
+	// that the account was not shown.
 	Look bool
 	// Unreadable are objects that have changed but cannot be read: hidden
 	// from the account, or deleted a moment ago, which the next batch tells.
@@ -77,17 +79,17 @@ func (r *Reader) changes(ctx context.Context, since Cursor) (b Batch, err error)
 	if err != nil {
 		return b, err
 	}
-	r.looked.blind = !sees
-	b.DeletionsUnseen, b.Look = !sees, r.looked.due(p.host, p.usn)
-	h := make(hints)
+	h, shown := make(hints), 0
 	if pos.Method == MethodUSN {
-		err = r.byUSN(ctx, p, pos.USN, h)
+		shown, err = r.byUSN(ctx, p, pos.USN, h)
 	} else {
 		pos.Cookie, b.More, err = r.dirSync(ctx, p, pos.Method, pos.Cookie, h)
 	}
 	if err != nil {
 		return b, err
 	}
+	r.looked.wrote(p.host, pos.USN, p.usn, shown)
+	b.DeletionsUnseen, b.Look = !sees, r.looked.due(time.Now())
 	pos.USN = p.usn
 	c := &changing{peer: p, at: at, found: make(map[identity.GUID]Change), rids: make(map[identity.GUID]uint32)}
 	if err := r.follow(ctx, c, h); err != nil {

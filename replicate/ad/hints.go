@@ -80,17 +80,26 @@ func (r *Reader) firstCookie(ctx context.Context, p *peer, m Method) (cookie []b
 }
 
 // byUSN finds what has a higher USN than the last one seen, deleted objects
-// among it as far as the account may see them.
-func (r *Reader) byUSN(ctx context.Context, p *peer, last uint64, h hints) error {
+// among it as far as the account may see them. Every write has a USN of its
+// own, and an object that of its last: shown is for how many of the USNs up to
+// p.usn an object was found.
+func (r *Reader) byUSN(ctx context.Context, p *peer, last uint64, h hints) (shown int, err error) {
 	if last == p.usn {
-		return nil
+		return 0, nil
 	}
+	seen := make(map[uint64]bool)
 	filter := "(&(uSNChanged>=" + strconv.FormatUint(last+1, 10) + ")" + changeFilter + ")"
-	req := r.request(p.base, ldap.ScopeWholeSubtree, filter, []string{"objectGUID", "isDeleted"}, ldap.NewControlMicrosoftShowDeleted())
-	if err := r.paged(ctx, p.session, req, h.add); err != nil {
-		return fmt.Errorf("search by uSNChanged: %w", err)
+	req := r.request(p.base, ldap.ScopeWholeSubtree, filter, []string{"objectGUID", "isDeleted", "uSNChanged"}, ldap.NewControlMicrosoftShowDeleted())
+	err = r.paged(ctx, p.session, req, func(e *ldap.Entry) error {
+		if usn, err := strconv.ParseUint(e.GetAttributeValue("uSNChanged"), 10, 64); err == nil && usn > last && usn <= p.usn {
+			seen[usn] = true
+		}
+		return h.add(e)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("search by uSNChanged: %w", err)
 	}
-	return nil
+	return len(seen), nil
 }
 
 // seesDeleted asks whether the account may read the container of deleted
@@ -100,13 +109,15 @@ func (r *Reader) seesDeleted(ctx context.Context, p *peer) (bool, error) {
 	req := r.request("CN=Deleted Objects,"+p.base, ldap.ScopeBaseObject, "(objectClass=*)", []string{"objectGUID"}, ldap.NewControlMicrosoftShowDeleted())
 	res, err := r.search(ctx, p.session, req)
 	if errors.Is(err, ErrNotFound) || ldap.IsErrorWithCode(err, ldap.LDAPResultInsufficientAccessRights) {
+		r.looked.blind = true
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("read the container of deleted objects: %w", err)
 	}
 	// The container itself may be listed, and nothing of it be read.
-	return len(res.Entries) == 1 && res.Entries[0].GetAttributeValue("objectGUID") != "", nil
+	r.looked.blind = len(res.Entries) != 1 || res.Entries[0].GetAttributeValue("objectGUID") == ""
+	return !r.looked.blind, nil
 }
 
 func deletionsUnseen(base string) string {

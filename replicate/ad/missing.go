@@ -10,43 +10,66 @@ import (
 	"github.com/go-ldap/ldap/v3"
 )
 
-// looked is when deletions that nobody tells were looked for, for an account
-// that may not see deleted objects.
+// looked is what is known of deletions that nobody tells, of an account that
+// may not see deleted objects.
 type looked struct {
 	blind bool   // it may not
-	host  string // dnsHostName of the controller that was asked
-	usn   uint64 // its highestCommittedUSN before that
-	next  time.Time
+	host  string // dnsHostName of the controller that changes were read from
+	usn   uint64 // and its highestCommittedUSN then
+	// hidden: something was written since the last look that the account was
+	// not shown. A deletion is such a write.
+	hidden bool
+	credit time.Duration // how long may be listed
+	at     time.Time     // when that was so; zero: never
 }
 
 const (
 	// lookEvery is how often a controller is asked whether anything was written
-	// to it: one search of the root DSE. Without a write nothing was deleted.
+	// to it: one search of the root DSE.
 	lookEvery = 500 * time.Millisecond
 	// lookShare bounds the listing of everything to one part in so many of the
-	// time, however large the domain is.
+	// time, however large the domain is; lookBurst is how much of that may be
+	// saved up, so that a listing need not wait after a quiet time.
 	lookShare = 20
+	lookBurst = 5 * time.Second
 )
 
-// nextLook is when everything may be listed again, after a listing.
-func nextLook(began, ended time.Time) time.Time {
-	return ended.Add(max(lookEvery, (lookShare-1)*ended.Sub(began)))
+// wrote notes what was read up to a USN: so many of the writes since the last
+// read belong to objects that were shown.
+func (l *looked) wrote(host string, since, usn uint64, shown int) {
+	if host != l.host || usn-since != uint64(shown) {
+		l.hidden = true
+	}
+	l.host, l.usn = host, usn
 }
 
-// due says that an object may have been deleted since the last look, and that
-// it is time for another.
-func (l *looked) due(host string, usn uint64) bool {
-	return l.blind && !time.Now().Before(l.next) && (host != l.host || usn != l.usn)
+// afford says that there is time for a listing.
+func (l *looked) afford(now time.Time) bool {
+	if l.at.IsZero() {
+		l.credit = lookBurst
+	} else {
+		l.credit = min(lookBurst, l.credit+now.Sub(l.at)/lookShare)
+	}
+	l.at = now
+	return l.credit > 0
 }
 
-// wait is how long to wait before asking whether it is due.
-func (l *looked) wait() time.Duration { return max(lookEvery, time.Until(l.next)) }
+// due says that it is time to look.
+func (l *looked) due(now time.Time) bool { return l.blind && l.hidden && l.afford(now) }
 
-// mayBeMissing asks the controller whether anything was written to it since
-// the last look. It uses the kept connection alone, and is true when there is
-// none: to connect, and to be refused, is up to a read, whose errors count.
+// done notes a look.
+func (l *looked) done(began, ended time.Time) {
+	l.afford(ended)
+	l.credit -= ended.Sub(began)
+	l.hidden = false
+}
+
+// mayBeMissing says that something may have been deleted since the last look:
+// it is known already, or the controller was written to. It uses the kept
+// connection alone, and is true when there is none: to connect, and to be
+// refused, is up to a read, whose errors count.
 func (r *Reader) mayBeMissing(ctx context.Context) bool {
-	if r.conn == nil || r.conn.IsClosing() {
+	if r.looked.due(time.Now()) || r.conn == nil || r.conn.IsClosing() {
 		return true
 	}
 	root, err := r.one(ctx, r.conn, "", "dnsHostName", "highestCommittedUSN")
@@ -54,7 +77,7 @@ func (r *Reader) mayBeMissing(ctx context.Context) bool {
 		return true
 	}
 	usn, err := strconv.ParseUint(root.GetAttributeValue("highestCommittedUSN"), 10, 64)
-	return err != nil || r.looked.due(root.GetAttributeValue("dnsHostName"), usn)
+	return err != nil || usn != r.looked.usn || root.GetAttributeValue("dnsHostName") != r.looked.host
 }
 
 // Missing says which of the objects that are known to exist do not any more,
@@ -92,6 +115,6 @@ func (r *Reader) Missing(ctx context.Context, known []identity.GUID) (missing []
 			missing = append(missing, guid)
 		}
 	}
-	r.looked.host, r.looked.usn, r.looked.next = p.host, p.usn, nextLook(began, time.Now())
+	r.looked.done(began, time.Now())
 	return missing, nil
 }

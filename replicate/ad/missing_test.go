@@ -31,6 +31,10 @@ func TestI2_UnseenDeletion(t *testing.T) {
 			}
 			t.Fatalf("%s: it is woken again and again", what)
 		}
+		first := w.newReader(MethodAuto, func(c *ReaderConfig) { c.Account, c.Interval = d.lowly, time.Hour })
+		before := w.mirror(first)
+		w.delete(w.dn("u1"))
+		w.must("wait after a complete read", first.Wait(t.Context(), before.cursor)) // not for an hour
 		quiet("before")
 		guid := w.guid(w.dn("u2"))
 		w.delete(w.dn("u2"))
@@ -39,7 +43,7 @@ func TestI2_UnseenDeletion(t *testing.T) {
 			b, err := r.Changes(t.Context(), m.cursor)
 			w.must("changes", err)
 			if m.cursor = b.Cursor; !b.Look {
-				continue // too soon after the look before
+				continue // woken by what was written before
 			}
 			_, err = m.update(t.Context())
 			w.must("look", err)
@@ -54,30 +58,54 @@ func TestI2_UnseenDeletion(t *testing.T) {
 }
 
 // TestLookPace: listing everything takes up no more than its share of the time,
-// and nothing is asked for without need.
+// and nothing is listed for writes that were shown.
 func TestLookPace(t *testing.T) {
-	began := time.Now()
-	for cost, want := range map[time.Duration]time.Duration{0: lookEvery, time.Millisecond: lookEvery, 100 * time.Millisecond: 1900 * time.Millisecond, 3 * time.Second: 57 * time.Second} {
-		ended := began.Add(cost)
-		if got := nextLook(began, ended).Sub(ended); got != want {
-			t.Errorf("after a listing that took %v: %v, want %v", cost, got, want)
-		}
+	now := time.Now()
+	l := looked{blind: true}
+	if l.due(now) {
+		t.Error("due before anything was read")
 	}
-	past, future := began.Add(-time.Second), began.Add(time.Hour)
+	l.wrote("dc1", 100, 100, 0)
+	if !l.due(now) {
+		t.Error("not due after the first read of a controller: what came before is not known")
+	}
+	l.done(now, now)
 	for _, tt := range []struct {
-		l    looked
-		host string
-		usn  uint64
-		want bool
+		what       string
+		host       string
+		since, usn uint64
+		shown      int
+		want       bool
 	}{
-		{looked{blind: true, host: "dc1", usn: 7, next: past}, "dc1", 8, true},
-		{looked{blind: true, host: "dc1", usn: 7, next: past}, "dc1", 7, false},
-		{looked{blind: true, host: "dc1", usn: 7, next: past}, "dc2", 7, true},
-		{looked{blind: true, host: "dc1", usn: 7, next: future}, "dc1", 8, false},
-		{looked{host: "dc1", usn: 7, next: past}, "dc1", 8, false},
+		{"nothing", "dc1", 100, 100, 0, false},
+		{"a write that was shown", "dc1", 100, 101, 1, false},
+		{"one of two was shown", "dc1", 101, 103, 1, true},
+		{"another controller", "dc2", 103, 103, 0, true},
 	} {
-		if got := tt.l.due(tt.host, tt.usn); got != tt.want {
-			t.Errorf("%+v, %s at %d: %v, want %v", tt.l, tt.host, tt.usn, got, tt.want)
+		l.wrote(tt.host, tt.since, tt.usn, tt.shown)
+		if got := l.due(now); got != tt.want {
+			t.Errorf("%s: due %v", tt.what, got)
 		}
+		l.done(now, now)
+	}
+	if (&looked{hidden: true}).due(now) {
+		t.Error("an account that sees deletions need not look")
+	}
+
+	// A listing takes 2 s, and there is always something to list for.
+	var listed, longest time.Duration
+	began, last := now, now
+	for now.Sub(began) < time.Hour {
+		if l.hidden = true; l.due(now) {
+			l.done(now, now.Add(2*time.Second))
+			now = now.Add(2 * time.Second)
+			listed += 2 * time.Second
+			longest, last = max(longest, now.Sub(last)), now
+			continue
+		}
+		now = now.Add(lookEvery)
+	}
+	if most := time.Hour/lookShare + lookBurst + 2*time.Second; listed > most || listed < time.Hour/lookShare || longest > 45*time.Second {
+		t.Errorf("in an hour everything was listed for %v, want at most %v; the longest time without was %v", listed, most, longest)
 	}
 }

@@ -51,11 +51,10 @@ type ReaderConfig struct {
 //
 // To an account that may not see deleted objects no change tells of a deletion
 // (Samba never, Windows not by USN). Such a Reader asks for highestCommittedUSN
-// twice a second while it waits, and when that has moved it returns from
-// [Reader.Wait], and its next Batch says that it is time for [Reader.Missing];
-// but listing takes up no more than 1/20 of the time. So a deletion is found
-// within a second where a listing takes 25 ms or less, and within 20 times what
-// a listing takes where that is more.
+// twice a second while it waits, and wakes when it has moved. When there were
+// writes that belong to no object that it was shown, its Batch says that it is
+// time for [Reader.Missing]. Listing takes up no more than 1/20 of the time: 5 s
+// of it in advance after a quiet time, and no more than that.
 //
 // No change tells that an object was hidden from the service account, or when a
 // password policy for some users (msDS-PasswordSettings) changes that it may

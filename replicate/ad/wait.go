@@ -56,7 +56,7 @@ func (r *Reader) watched(ctx context.Context, alarm <-chan time.Time) (ended boo
 		w = *r.watch
 	}
 	for {
-		look := time.NewTimer(r.looked.wait())
+		look := time.NewTimer(lookEvery)
 		if !r.looked.blind {
 			look.Stop()
 		}
