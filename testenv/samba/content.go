@@ -16,6 +16,9 @@ import (
 //go:embed bulk.py
 var bulkScript []byte
 
+//go:embed ldif.py
+var ldifScript []byte
+
 //go:embed deleted.py
 var deletedScript []byte
 
@@ -40,6 +43,18 @@ func (dc *DC) AddUsers(tb testing.TB, prefix string, n int) {
 	tb.Helper()
 	dc.Stop(tb)
 	dc.script(tb, bulkScript, dc.PeopleDN(), dc.Domain, prefix, strconv.Itoa(n))
+	dc.Restart(tb)
+}
+
+// AddLDIF adds objects as LDIF has them (RFC 2849), without the rules that
+// LDAP's clients are held to. The DC is restarted: 2,000 users take some
+// seconds.
+func (dc *DC) AddLDIF(tb testing.TB, ldif string) {
+	tb.Helper()
+	file := filepath.Join(tb.TempDir(), "objects.ldif")
+	dc.must(tb, "write LDIF for", os.WriteFile(file, []byte(ldif), 0o600))
+	dc.Stop(tb)
+	dc.script(tb, ldifScript, file)
 	dc.Restart(tb)
 }
 
