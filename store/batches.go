@@ -24,6 +24,8 @@ type ImportBatch struct {
 	Held    []HeldChange
 	// Verdicts are those that are not what they were.
 	Verdicts []Verdict
+	// Sync is what was learnt of JumpCloud at the same time.
+	Sync SyncBatch
 }
 
 // HeldChange is a change that a guard holds from the beginning.
@@ -102,22 +104,31 @@ func (s *Store) AppendSync(ctx context.Context, domain string, in SyncBatch) err
 }
 
 func (in *SyncBatch) parts(domain string) ([][]step, error) {
-	err := errors.Join(checkName("domain", domain), checkBatch(in.Changes, in.Held, in.Verdicts))
+	if err := errors.Join(checkName("domain", domain), in.check()); err != nil {
+		return nil, err
+	}
+	p := partition{domain: domain}
+	in.add(&p)
+	return p.parts, p.err
+}
+
+func (in *SyncBatch) check() error {
+	err := checkBatch(in.Changes, in.Held, in.Verdicts)
 	if in.CursorName != "" {
 		err = errors.Join(err, checkCursor(in.CursorName, in.Cursor))
 	}
-	if err != nil {
-		return nil, err
-	}
-	p := partition{domain: domain, direction: identity.Sync}
+	return err
+}
+
+func (in *SyncBatch) add(p *partition) {
+	p.direction = identity.Sync
 	p.changes(in.Changes, in.Held)
 	for _, v := range in.Verdicts {
-		p.verdict(domain, v)
+		p.verdict(p.domain, v)
 	}
 	if in.CursorName != "" {
 		p.cursor(in.CursorName, in.Cursor)
 	}
-	return p.parts, p.err
 }
 
 // importPart bounds a transaction, in bytes as partition reckons them: Badger
@@ -148,12 +159,13 @@ func (in *ImportBatch) parts(domain string) ([][]step, error) {
 	for _, v := range in.Verdicts {
 		p.verdict(domain, v)
 	}
+	in.Sync.add(&p)
 	p.cursor(in.CursorName, in.Cursor)
 	return p.parts, p.err
 }
 
 func (in *ImportBatch) check(domain string) error {
-	err := errors.Join(checkName("domain", domain), checkCursor(in.CursorName, in.Cursor), checkBatch(in.Changes, in.Held, in.Verdicts))
+	err := errors.Join(checkName("domain", domain), checkCursor(in.CursorName, in.Cursor), checkBatch(in.Changes, in.Held, in.Verdicts), in.Sync.check())
 	for _, c := range in.Changes {
 		err = errors.Join(err, checkImported(c))
 	}

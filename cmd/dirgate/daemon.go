@@ -30,9 +30,10 @@ const (
 	roleGateway  = "gateway"
 	roleDelegate = "delegate"
 	roleImport   = "import"
+	roleSync     = "sync"
 )
 
-var allRoles = []string{roleGateway, roleDelegate, roleImport}
+var allRoles = []string{roleGateway, roleDelegate, roleImport, roleSync}
 
 // parseRoles reads --roles.
 func parseRoles(text string) ([]string, error) {
@@ -58,7 +59,7 @@ type daemon struct {
 	gateway *gateway.Server   // nil without its role
 	engine  *replicate.Engine // nil without its role
 
-	supervisor *reconcile.Supervisor // of the import; nil without its role
+	supervisor *reconcile.Supervisor // of the reconcilers; nil without their roles
 
 	shared   *gateway.Shared // what gateway and delegate have in common
 	delegate *delegation     // nil without its role, or its listener
@@ -91,7 +92,13 @@ func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon,
 	d.domains = newDomains(d.opened.store, d.opened.opener, cfg, log, newPeerMetrics(registry))
 	// The engine notes where the log stands; it must do so before the gateway
 	// can append.
-	if slices.Contains(roles, roleImport) && d.opened.store.Damage() == nil {
+	replicates := slices.Contains(roles, roleImport) || slices.Contains(roles, roleSync)
+	for _, role := range []string{roleImport, roleSync} {
+		if !slices.Contains(roles, role) {
+			d.domains.absent = append(d.domains.absent, role)
+		}
+	}
+	if replicates && d.opened.store.Damage() == nil {
 		if err = d.newReplication(registry); err != nil {
 			return d, err
 		}
@@ -112,7 +119,7 @@ func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon,
 	if d.admin, err = listenAdmin(cfg.Admin.Socket); err != nil {
 		return d, err
 	}
-	ready := d.domains.withOutages(watchDamage(registry, d.opened.store, slices.Contains(roles, roleImport) && d.engine == nil, d.domains.ready))
+	ready := d.domains.withOutages(watchDamage(registry, d.opened.store, replicates && d.engine == nil, d.domains.ready))
 	if d.supervisor != nil {
 		ready = watchReplication(d.supervisor.Status, ready)
 	}
@@ -123,7 +130,7 @@ func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon,
 	return d, nil
 }
 
-// newReplication makes what the role import runs: the engine for passwords, and
+// newReplication makes what the roles import and sync run: the engine for passwords, and
 // the supervisor for users and groups.
 func (d *daemon) newReplication(registry *prometheus.Registry) (err error) {
 	d.domains.counts = replicate.NewMetrics(registry, d.opened.store, time.Now)
@@ -137,7 +144,11 @@ func (d *daemon) newReplication(registry *prometheus.Registry) (err error) {
 	primary := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "dirgate_agent_primary", Help: "Whether this node is the one that works (1), by kind of agent."}, []string{"kind"})
 	registry.MustRegister(primary)
-	primary.WithLabelValues(roleImport).Set(1)
+	for _, role := range []string{roleImport, roleSync} {
+		if !d.domains.without(role) {
+			primary.WithLabelValues(role).Set(1)
+		}
+	}
 	d.supervisor, err = d.domains.newSupervisor()
 	return err
 }

@@ -47,6 +47,7 @@ type domains struct {
 
 	settings  atomic.Pointer[config.Config] // in effect, for what is made anew
 	counts    *replicate.Metrics            // of the replicator; nil without one
+	absent    []string                      // roles of replication that this process does not have; set before use
 	complaint string                        // why no domain can be served, as logged last; guarded by mu
 }
 
@@ -67,6 +68,9 @@ func newDomains(st *store.Store, opener *secret.Opener, cfg *config.Config, log 
 	d.settings.Store(cfg)
 	return d
 }
+
+// without: this process does not have a role. Commands have all.
+func (d *domains) without(role string) bool { return slices.Contains(d.absent, role) }
 
 // connect builds the clients of a domain; nothing is dialled yet.
 func (d *domains) connect(reg store.Domain, importPassword, apiKey secret.Bytes) (*connection, error) {

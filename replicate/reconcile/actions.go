@@ -6,97 +6,161 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 
-	"github.com/dirgate/dirgate/replicate/ad"
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
 	"github.com/dirgate/dirgate/replicate/plan"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 )
 
-// confirmedGone judges a read of what the mirror does not have.
-func confirmedGone(err error) error {
-	switch {
-	case errors.Is(err, ad.ErrNotFound):
-		return nil
-	case err == nil:
-		return errDisagrees
-	}
-	return err
-}
-
 // carryOut does the actions of one result, in their order; when one fails
-// those after it are not done. Members are added side by side: a group may
-// have very many; one whose user cannot be made yet keeps nobody out.
-func (r *run) carryOut(ctx context.Context, result plan.Result) error {
+// those after it are not done. What both sides agree on already is kept before,
+// and after the two were paired.
+func (r *run) carryOut(ctx context.Context, j *job, result plan.Result) error {
 	actions := result.Actions
-	var waits atomic.Bool
+	if k := actions[0].Kind; k == plan.Link || k == plan.LinkGroup {
+		if err := r.act(ctx, j, actions[0]); err != nil {
+			return err
+		}
+		actions = actions[1:]
+	}
+	if err := r.agreeOne(ctx, result); err != nil {
+		return err
+	}
+	waits := false
 	for at := 0; at < len(actions); {
 		end := at
-		for end < len(actions) && actions[end].Kind == plan.AddMember {
+		for end < len(actions) && actions[end].Kind == actions[at].Kind && isMembership(actions[at].Kind) {
 			end++
 		}
-		if end == at {
-			if err := r.act(ctx, actions[at]); err != nil {
-				return err
-			}
-			at++
-			continue
+		var err error
+		switch {
+		case end == at:
+			end++
+			err = r.act(ctx, j, actions[at])
+		case actions[at].Kind.InAD():
+			err = r.membersInAD(ctx, j, actions[at:end])
+		default:
+			err = r.membersAtJumpCloud(ctx, j, actions[at:end])
 		}
-		err := sideBySide(r.cfg.Workers, actions[at:end], func(a plan.Action) error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			err := r.act(ctx, a)
-			if errors.Is(err, errWaits) {
-				waits.Store(true)
-				return nil
-			}
-			return err
-		})
-		if err != nil {
+		if waits = waits || errors.Is(err, errWaits) && isMembership(actions[at].Kind); err != nil && !waits {
 			return err
 		}
 		at = end
 	}
-	if waits.Load() {
+	if waits {
 		return errWaits
 	}
 	return nil
 }
 
+func isMembership(k plan.Kind) bool {
+	return k == plan.AddMember || k == plan.RemoveMember || k == plan.ADAddMember || k == plan.ADRemoveMember
+}
+
+// membersAtJumpCloud changes members of a group side by side: it may have very
+// many. One whose user cannot be made yet keeps nobody out: the error is errWaits
+// then.
+func (r *run) membersAtJumpCloud(ctx context.Context, j *job, actions []plan.Action) error {
+	var mu sync.Mutex
+	var did []plan.Action
+	waits := false
+	err := sideBySide(r.cfg.Workers, actions, func(a plan.Action) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := r.act(ctx, j, a)
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case errors.Is(err, errWaits):
+			waits = true
+			return nil
+		case err == nil:
+			did = append(did, a)
+		}
+		return err
+	})
+	if kept := r.keepMembers(context.WithoutCancel(ctx), did); err == nil {
+		err = kept
+	}
+	if err == nil && waits {
+		err = errWaits
+	}
+	return err
+}
+
+// keepMembers keeps in a group's link what was done to its members, where both
+// sides are edited.
+func (r *run) keepMembers(ctx context.Context, did []plan.Action) error {
+	if len(did) == 0 || r.settings.Use == identity.UseAD {
+		return nil
+	}
+	guid, err := r.groupGUID(did[0])
+	if err != nil {
+		return err
+	}
+	return r.cfg.Store.ChangeGroupLink(ctx, r.settings.Domain, guid, func(l *identity.GroupLink) {
+		for _, a := range did {
+			if id, err := r.userID(a); err == nil {
+				a.UserID = id
+			}
+			*l = plan.AppliedGroup(*l, a)
+		}
+	})
+}
+
 // act does one action, and notes it.
-func (r *run) act(ctx context.Context, a plan.Action) error {
+func (r *run) act(ctx context.Context, j *job, a plan.Action) error {
 	var err error
 	switch a.Kind {
 	case plan.CreateGroup, plan.LinkGroup, plan.UnlinkGroup, plan.UpdateGroup, plan.DeleteGroup, plan.BindGroup, plan.UnbindGroup, plan.AddMember, plan.RemoveMember:
-		err = r.actOnGroup(ctx, a)
+		err = r.actOnGroup(ctx, j, a)
 	default:
-		err = r.actOnUser(ctx, a)
+		if a.Kind.InAD() {
+			err = r.actInAD(ctx, j, a)
+		} else {
+			err = r.actOnUser(ctx, j, a)
+		}
 	}
-	r.cfg.Observe.Action(identity.Import, string(a.Kind), outcome(err))
+	return r.did(j, err, a)
+}
+
+// did counts actions that were done together, and notes them.
+func (r *run) did(j *job, err error, actions ...plan.Action) error {
+	for _, a := range actions {
+		r.cfg.Observe.Action(r.d, string(a.Kind), outcome(err))
+		if err != nil {
+			continue
+		}
+		r.cfg.Log.Info("replicated", "domain", r.settings.Domain, "direction", string(r.d), "action", string(a.Kind), "object", a.GUID.String(), "user", a.UserID, "group", a.GroupID, "why", a.Reason)
+	}
 	if err != nil {
-		return fmt.Errorf("%s %q: %w", strings.ReplaceAll(string(a.Kind), "-", " "), a.Name, err)
+		return fmt.Errorf("%s %q: %w", strings.ReplaceAll(string(actions[0].Kind), "-", " "), actions[0].Name, err)
 	}
-	r.cfg.Log.Info("imported", "domain", r.settings.Domain, "action", string(a.Kind), "object", a.GUID.String(), "user", a.UserID, "group", a.GroupID, "why", a.Reason)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if j := r.jobs[a.GUID]; a.Kind.Destructive() && (j == nil || !j.entry.Approved) {
-		r.done = append(r.done, taken{r.cfg.Now(), a})
+	for _, a := range actions {
+		if a.Kind.Destructive() && !j.entry.Approved {
+			r.done = append(r.done, taken{r.cfg.Now(), a})
+		}
+		if !a.Kind.InAD() {
+			r.note(a)
+		}
 	}
-	r.note(a)
 	return nil
 }
 
 // outcome names what came of an action, as the metrics do.
 func outcome(err error) string {
-	switch {
-	case err == nil:
+	if err == nil {
 		return "done"
-	case jumpcloud.Unknown(err):
+	}
+	switch judgeFailure(err) {
+	case failedUnknown:
 		return "unknown"
-	case jumpcloud.Refused(err) && !jumpcloud.Temporary(err) && !jumpcloud.NotSent(err) && !jumpcloud.Unauthorized(err):
+	case failedForGood:
 		return "refused"
 	}
 	return "deferred"
@@ -119,14 +183,20 @@ func (r *run) userID(a plan.Action) (string, error) {
 	return link.JumpCloudID, err
 }
 
-func (r *run) actOnUser(ctx context.Context, a plan.Action) error {
+func (r *run) actOnUser(ctx context.Context, j *job, a plan.Action) error {
 	switch a.Kind {
 	case plan.CreateUser:
 		return r.createUser(ctx, a)
 	case plan.Link:
 		link := r.newLink(a, a.UserID, r.world.Cloud.Users[a.UserID].Username)
 		link.How = "taken over by the import: " + a.Reason
-		return r.cfg.Store.PutLink(ctx, link)
+		if a.Direction == identity.Sync {
+			link.BySync, link.How = true, "taken over by sync: "+a.Reason
+		}
+		if err := r.cfg.Store.PutLink(ctx, link); err != nil {
+			return err
+		}
+		return r.identify(ctx, j, a.GUID)
 	case plan.Unlink:
 		err := r.cfg.Store.RemoveLink(ctx, r.settings.Domain, a.GUID)
 		if errors.Is(err, store.ErrNotFound) {
@@ -158,7 +228,10 @@ func (r *run) actOnUser(ctx context.Context, a plan.Action) error {
 	case plan.ExpirePassword:
 		return r.expire(ctx, a, id)
 	case plan.BindUser:
-		return cloud.BindUser(ctx, r.settings.ADID, id)
+		if err := cloud.BindUser(ctx, r.settings.ADID, id); err != nil {
+			return err
+		}
+		return r.keep(ctx, a)
 	case plan.UnbindUser:
 		if _, err := cloud.UpdateUser(ctx, id, r.settings.ADID, []jumpcloud.Field{{Name: plan.FieldRestrict}, {Name: plan.FieldDelegate}}); err != nil && !jumpcloud.NotFound(err) {
 			return err
@@ -183,6 +256,7 @@ func (r *run) createUser(ctx context.Context, a plan.Action) error {
 	}
 	link := r.newLink(a, made.ID, made.Username)
 	link.How = "made at JumpCloud by the import"
+	link = plan.Applied(link, a)
 	link.SudoGiven = slices.Contains(fields, jumpcloud.Field{Name: plan.FieldSudo, To: "true"})
 	r.remember(&made)
 	// The user exists: its link must not fall to a shutdown.
@@ -208,9 +282,20 @@ func (r *run) updateUser(ctx context.Context, a plan.Action, id string) error {
 		r.remember(&now)
 	}
 	if sudo >= 0 && fields[sudo].To != "true" {
-		return r.changeLink(ctx, a.GUID, func(l *identity.Link) { l.SudoGiven = false })
+		if err := r.changeLink(ctx, a.GUID, func(l *identity.Link) { l.SudoGiven = false }); err != nil {
+			return err
+		}
 	}
-	return nil
+	return r.keep(ctx, a)
+}
+
+// keep puts into a user's link what follows from an action that was carried
+// out, where both sides are edited.
+func (r *run) keep(ctx context.Context, a plan.Action) error {
+	if r.settings.Use == identity.UseAD {
+		return nil
+	}
+	return r.changeLink(context.WithoutCancel(ctx), a.GUID, func(l *identity.Link) { *l = plan.Applied(*l, a) })
 }
 
 // fields are an action's, with the ids of managers who were made just now.
@@ -242,7 +327,7 @@ func (r *run) changeLink(ctx context.Context, guid identity.GUID, change func(*i
 	return r.cfg.Store.ChangeLink(ctx, r.settings.Domain, guid, change)
 }
 
-func (r *run) actOnGroup(ctx context.Context, a plan.Action) error {
+func (r *run) actOnGroup(ctx context.Context, j *job, a plan.Action) error {
 	st, cloud := r.cfg.Store, r.cfg.JumpCloud
 	id := a.GroupID
 	if _, made := plan.Made(id); made || id == "" {
@@ -263,9 +348,14 @@ func (r *run) actOnGroup(ctx context.Context, a plan.Action) error {
 			return err
 		}
 		r.rememberGroup(made.ToIdentity())
-		return st.PutGroupLink(context.WithoutCancel(ctx), r.newGroupLink(a, made.ID, made.Name, true))
+		return st.PutGroupLink(context.WithoutCancel(ctx), plan.AppliedGroup(r.newGroupLink(a, made.ID, made.Name, true), a))
 	case plan.LinkGroup:
-		return st.PutGroupLink(ctx, r.newGroupLink(a, id, r.world.Cloud.Groups[id].Name, false))
+		link := r.newGroupLink(a, id, r.world.Cloud.Groups[id].Name, false)
+		link.BySync = a.Direction == identity.Sync
+		if err := st.PutGroupLink(ctx, link); err != nil {
+			return err
+		}
+		return r.identify(ctx, j, a.GUID)
 	case plan.UnlinkGroup:
 		err := st.RemoveGroupLink(ctx, r.settings.Domain, a.GUID)
 		if errors.Is(err, store.ErrNotFound) {
@@ -277,11 +367,17 @@ func (r *run) actOnGroup(ctx context.Context, a plan.Action) error {
 		if err == nil {
 			_, err = cloud.UpdateGroup(ctx, id, fields)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return r.keepGroup(ctx, a)
 	case plan.DeleteGroup:
 		return cloud.DeleteGroup(ctx, id)
 	case plan.BindGroup:
-		return cloud.BindGroup(ctx, r.settings.ADID, id)
+		if err := cloud.BindGroup(ctx, r.settings.ADID, id); err != nil {
+			return err
+		}
+		return r.keepGroup(ctx, a)
 	case plan.UnbindGroup:
 		return cloud.UnbindGroup(ctx, r.settings.ADID, id)
 	}
@@ -293,6 +389,14 @@ func (r *run) actOnGroup(ctx context.Context, a plan.Action) error {
 		return cloud.AddMember(ctx, id, user)
 	}
 	return cloud.RemoveMember(ctx, id, user)
+}
+
+// keepGroup is keep for a group.
+func (r *run) keepGroup(ctx context.Context, a plan.Action) error {
+	if r.settings.Use == identity.UseAD {
+		return nil
+	}
+	return r.cfg.Store.ChangeGroupLink(context.WithoutCancel(ctx), r.settings.Domain, a.GUID, func(l *identity.GroupLink) { *l = plan.AppliedGroup(*l, a) })
 }
 
 func (r *run) newGroupLink(a plan.Action, id, name string, created bool) identity.GroupLink {

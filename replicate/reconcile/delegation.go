@@ -3,8 +3,6 @@ package reconcile
 import (
 	"context"
 	"fmt"
-
-	"github.com/dirgate/dirgate/replicate/plan"
 )
 
 // readDelegation asks JumpCloud whether AD may check passwords for it, which
@@ -23,9 +21,4 @@ func (i *Reconciler) readDelegation(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("JumpCloud has no AD object %s any more: run `dirgate domain register %s` again", i.settings.ADID, i.settings.Domain)
-}
-
-// withCloud puts JumpCloud's side as it was last seen into w.
-func (i *Reconciler) withCloud(w *plan.World, c *plan.Cloud) {
-	w.Cloud, w.Settings.Delegated = *c, i.settings.Delegated
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dirgate/dirgate/replicate/ad"
 	"github.com/dirgate/dirgate/replicate/plan"
@@ -108,7 +109,14 @@ func (i *Reconciler) dropMissing(ctx context.Context, d *directory) error {
 		return err
 	}
 	var batch ad.Batch
+	links, _, err := i.links()
+	if err != nil {
+		return err
+	}
 	for _, guid := range missing {
+		if i.young(links[guid]) {
+			continue
+		}
 		batch.Changes = append(batch.Changes, ad.Change{GUID: guid, Deleted: true})
 	}
 	d.apply(&batch)
@@ -158,7 +166,7 @@ func (i *Reconciler) snapshot(ctx context.Context, old *directory) (next *direct
 	}
 	gone := make(map[identity.GUID]bool, len(missing))
 	for _, guid := range missing {
-		gone[guid] = true
+		gone[guid] = !i.young(links[guid])
 	}
 	for _, guid := range absent {
 		if gone[guid] {
@@ -173,10 +181,18 @@ func (i *Reconciler) snapshot(ctx context.Context, old *directory) (next *direct
 		if !ok {
 			u = identity.User{Side: identity.AD, GUID: guid, Username: links[guid].Username}
 		}
-		u.InRoot = false
+		u.InRoot = u.InRoot && i.young(links[guid])
 		next.users[guid] = u
 	}
 	return next, s.Limits, nil
+}
+
+// unseenFor is for how long an account that sync made may not be found without
+// being taken for deleted: the controller that is read need not have it yet.
+const unseenFor = time.Hour
+
+func (i *Reconciler) young(link identity.Link) bool {
+	return link.MadeInAD && i.cfg.Now().Sub(link.At) < unseenFor
 }
 
 // difference is what of a directory is not as it was.

@@ -13,48 +13,80 @@ import (
 	"github.com/dirgate/dirgate/store/identity"
 )
 
-// changes puts into batch what has to be recorded: a change for everybody of
-// whom the plan wants something, unless one is open that says so already. Of
-// who has changed in AD it says so anew.
-// Who has a dead letter is tried again when everything is compared.
-func (i *Reconciler) changes(ctx context.Context, p plan.Plan, w plan.World, d difference, full bool, batch *store.ImportBatch) error {
-	over := i.cfg.Limits.Check(p.Actions(), population(w))
-	touched := d.touched()
-	wanted := make(map[identity.GUID][]plan.Action)
-	var order []identity.GUID
-	for _, r := range p.Results {
-		if _, seen := wanted[r.GUID]; !seen && len(r.Actions) > 0 {
-			order = append(order, r.GUID)
-		}
-		if len(r.Actions) > 0 {
-			wanted[r.GUID] = append(wanted[r.GUID], r.Actions...)
-		}
+// object is what a change is about, by the key that its direction has: an AD
+// account or group, or a JumpCloud user or group.
+type object struct {
+	guid    identity.GUID
+	cloudID string
+}
+
+func objectOf(d identity.Direction, guid identity.GUID, cloudID string) object {
+	if d == identity.Sync {
+		return object{cloudID: cloudID}
 	}
-	for _, guid := range order {
-		open, err := i.open(guid, full)
+	return object{guid: guid}
+}
+
+// touched are the objects that were just seen to be another than before.
+type touched struct {
+	ad    map[identity.GUID]bool
+	cloud map[string]bool
+}
+
+func (t touched) has(r plan.Result) bool {
+	return t.ad[r.GUID] || r.Direction == identity.Sync && (t.cloud[r.CloudID] || t.cloud[""])
+}
+
+// changes are what has to be recorded: a change for everybody of whom the plan
+// wants something, unless one is open that says so already. Of who has changed
+// it says so anew.
+// Who has a dead letter is tried again when everything is compared.
+func (i *Reconciler) changes(ctx context.Context, d identity.Direction, p plan.Plan, w plan.World, t touched, full bool) (changes []identity.Change, held []store.HeldChange, err error) {
+	over := i.cfg.Limits.Check(p.Actions(), population(d, w))
+	wanted := make(map[object][]plan.Action)
+	first := make(map[object]plan.Result)
+	var order []object
+	for _, r := range p.Results {
+		of := objectOf(d, r.GUID, r.CloudID)
+		if len(r.Actions) == 0 {
+			continue
+		}
+		if _, seen := wanted[of]; !seen {
+			order, first[of] = append(order, of), r
+		}
+		wanted[of] = append(wanted[of], r.Actions...)
+	}
+	for _, of := range order {
+		change := i.change(w, first[of])
+		open, err := i.open(change, full)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		if open && !touched[guid] {
+		if open && !t.has(first[of]) {
 			continue
 		}
-		change := i.change(w, guid)
-		if class, why := holds(wanted[guid], over); class != "" {
-			batch.Held = append(batch.Held, store.HeldChange{Change: change, Class: string(class), Reason: why})
+		if class, why := holds(wanted[of], over); class != "" {
+			held = append(held, store.HeldChange{Change: change, Class: string(class), Reason: why})
 			continue
 		}
-		batch.Changes = append(batch.Changes, change)
+		changes = append(changes, change)
 	}
 	for class, why := range over {
 		i.cfg.Log.Warn("a guard holds changes; see `dirgate changelog list --status held`", "domain", i.settings.Domain, "class", string(class), "why", why)
 	}
-	return i.release(ctx, wanted)
+	return changes, held, i.release(ctx, d, wanted)
 }
 
 // open: there is a change of the object that somebody or something will look
 // at.
-func (i *Reconciler) open(guid identity.GUID, full bool) (bool, error) {
-	e, err := i.cfg.Store.NewestState(i.settings.Domain, guid)
+func (i *Reconciler) open(c identity.Change, full bool) (bool, error) {
+	var e identity.Entry
+	var err error
+	if c.Direction == identity.Sync {
+		e, err = i.cfg.Store.NewestCloudState(i.settings.Domain, c.Kind, c.CloudID)
+	} else {
+		e, err = i.cfg.Store.NewestState(i.settings.Domain, c.Account.GUID)
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
@@ -83,16 +115,16 @@ func holds(actions []plan.Action, over map[plan.Class]string) (plan.Class, strin
 }
 
 // release ends held changes of objects of which nothing is wanted any more.
-func (i *Reconciler) release(ctx context.Context, wanted map[identity.GUID][]plan.Action) error {
+func (i *Reconciler) release(ctx context.Context, d identity.Direction, wanted map[object][]plan.Action) error {
 	const page = 500
 	for after := identity.Seq(0); ; {
-		held, err := i.cfg.Store.Held(identity.Import, store.HeldOptions{Domain: i.settings.Domain, After: after, Limit: page})
+		held, err := i.cfg.Store.Held(d, store.HeldOptions{Domain: i.settings.Domain, After: after, Limit: page})
 		if err != nil {
 			return err
 		}
 		for _, e := range held {
 			after = e.Seq
-			if _, still := wanted[e.Account.GUID]; still {
+			if _, still := wanted[objectOf(d, e.Account.GUID, e.CloudID)]; still {
 				continue
 			}
 			err := i.cfg.Store.Discard(ctx, e.Seq, "nothing is to be done any more: both sides agree")
@@ -106,27 +138,43 @@ func (i *Reconciler) release(ctx context.Context, wanted map[identity.GUID][]pla
 	}
 }
 
-// change is about an AD object, under the names that it has, or had.
-func (i *Reconciler) change(w plan.World, guid identity.GUID) identity.Change {
-	c := identity.Change{Kind: identity.UserChange, Direction: identity.Import, Account: identity.Account{Domain: i.settings.Domain, GUID: guid}}
-	if u, ok := w.Users[guid]; ok {
+// change is about an AD object or, of direction sync, one of JumpCloud's, under
+// the names that it has, or had.
+func (i *Reconciler) change(w plan.World, r plan.Result) identity.Change {
+	c := identity.Change{Kind: identity.UserChange, Direction: r.Direction, Account: identity.Account{Domain: i.settings.Domain, GUID: r.GUID}}
+	if r.Direction == identity.Sync {
+		c.CloudID, c.Account.SAM = r.CloudID, r.Name
+		if r.Actions[0].GroupID != "" {
+			c.Kind = identity.GroupChange
+		}
+	}
+	if u, ok := w.Users[r.GUID]; ok {
 		c.Account.DN, c.Account.SAM = u.DN, u.Username
 		return c
 	}
-	if isGroup(w, guid) {
+	if isGroup(w, r.GUID) {
 		c.Kind = identity.GroupChange
-		c.Account.DN, c.Account.SAM = w.Groups[guid].DN, cmp.Or(w.Groups[guid].Name, w.GroupLinks[guid].Name)
+		c.Account.DN, c.Account.SAM = w.Groups[r.GUID].DN, cmp.Or(w.Groups[r.GUID].Name, w.GroupLinks[r.GUID].Name)
 		return c
 	}
-	c.Account.SAM = w.Links[guid].Username
+	c.Account.SAM = cmp.Or(c.Account.SAM, w.Links[r.GUID].Username)
 	return c
 }
 
-// population is of how many the guards' shares are.
-func population(w plan.World) plan.Population {
+// population is of how many the guards' shares are: of those on the side that
+// would lose something.
+func population(d identity.Direction, w plan.World) plan.Population {
 	p := plan.Population{Users: len(w.Links), Groups: len(w.GroupLinks)}
-	for _, l := range w.GroupLinks {
-		p.Memberships += len(w.Cloud.Groups[l.GroupID].MemberIDs)
+	for guid, l := range w.GroupLinks {
+		if d == identity.Import {
+			p.Memberships += len(w.Cloud.Groups[l.GroupID].MemberIDs)
+			continue
+		}
+		for _, member := range w.Groups[guid].Members {
+			if _, linked := w.Links[member]; linked {
+				p.Memberships++
+			}
+		}
 	}
 	return p
 }
@@ -136,7 +184,7 @@ const window = time.Hour
 
 // check says which classes are over their limits, counting what would be done
 // now and what was done within the window.
-func (i *Reconciler) check(actions []plan.Action, w plan.World) map[plan.Class]string {
+func (i *Reconciler) check(d identity.Direction, actions []plan.Action, w plan.World) map[plan.Class]string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	now := i.cfg.Now()
@@ -144,22 +192,25 @@ func (i *Reconciler) check(actions []plan.Action, w plan.World) map[plan.Class]s
 	all := slices.Clone(actions)
 	lost := plan.Population{}
 	for _, t := range i.done {
+		if t.action.Direction != d {
+			continue
+		}
 		all = append(all, t.action)
 		switch plan.ClassOf(t.action.Kind) {
 		case plan.Removals:
 			lost.Users++
 		case plan.GroupEnds:
 			lost.Groups++
-		case plan.Memberships:
+		case plan.Memberships, plan.ADMemberships:
 			lost.Memberships++
 		}
 	}
-	there := population(w) // and those that are gone by now
+	there := population(d, w) // and those that are gone by now
 	there.Users, there.Groups, there.Memberships = there.Users+lost.Users, there.Groups+lost.Groups, there.Memberships+lost.Memberships
 	return i.cfg.Limits.Check(all, there)
 }
 
-// agree brings up to date which members of groups are those of both sides.
+// agree brings up to date, where AD is the authority, which members of groups are those of both sides.
 func (i *Reconciler) agree(ctx context.Context, w plan.World) error {
 	scope := plan.NewScope(w.Tree)
 	for guid, link := range w.GroupLinks {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
 	"github.com/dirgate/dirgate/replicate/plan"
@@ -12,18 +13,66 @@ import (
 	"github.com/dirgate/dirgate/store/identity"
 )
 
-// remember takes over a user as JumpCloud answered it.
+// remember takes over a user as JumpCloud answered a write of ours.
 func (i *Reconciler) remember(u *jumpcloud.User) {
-	known := jumpcloud.ToIdentity(u, i.settings.ADID)
 	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.cloud.Users[u.ID] = &known
+	i.saw(u)
+	i.mu.Unlock()
+	if i.syncs {
+		i.cloud.watcher.Saw(*u)
+	}
 }
 
 func (i *Reconciler) rememberGroup(g identity.Group) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.cloud.Groups[g.ID] = g
+	i.cloud.state.Groups[g.ID] = g
+	i.cloud.note(i.cfg.Now(), &i.cloud.groups, g.ID)
+}
+
+// note keeps that something was written which the watcher is to read.
+func (c *cloud) note(now time.Time, set *map[string]bool, id string) {
+	if *set == nil {
+		*set = make(map[string]bool)
+	}
+	(*set)[id] = true
+	c.noted = now
+}
+
+// manyNotes is from how many objects on that were written everything is listed
+// instead of each being read: a list takes a request for a hundred.
+const manyNotes = 50
+
+// tellWatcher has the watcher read what was written.
+func (i *Reconciler) tellWatcher() {
+	c := &i.cloud
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	sets := []*map[string]bool{&c.users, &c.groups, &c.boundUsers, &c.boundGroups}
+	n := 0
+	for _, set := range sets {
+		n += len(*set)
+	}
+	switch {
+	case n == 0 || !i.syncs || c.watcher == nil:
+	case n > manyNotes:
+		c.watcher.Resync()
+	default:
+		c.watcher.Touch(keys(c.users)...)
+		c.watcher.TouchGroups(keys(c.groups)...)
+		c.watcher.TouchBound(keys(c.boundUsers), keys(c.boundGroups))
+	}
+	for _, set := range sets {
+		clear(*set)
+	}
+}
+
+func keys(set map[string]bool) (all []string) {
+	for id := range set {
+		all = append(all, id)
+	}
+	slices.Sort(all)
+	return all
 }
 
 // note takes over what an action did to what is known of JumpCloud. Callers
@@ -38,46 +87,49 @@ func (r *run) note(a plan.Action) {
 		link, _ := r.cfg.Store.GroupLink(r.settings.Domain, a.GUID)
 		group = link.GroupID
 	}
-	c := r.cloud
+	c, now := &r.cloud, r.cfg.Now()
+	s := c.state
 	switch a.Kind {
 	case plan.DeleteUser:
-		delete(c.Users, user)
-		delete(c.BoundUsers, user)
-		for id, g := range c.Groups {
-			if at, is := slices.BinarySearch(g.MemberIDs, user); is {
-				g.MemberIDs = slices.Delete(slices.Clone(g.MemberIDs), at, at+1)
-				c.Groups[id] = g
-			}
-		}
+		c.dropUser(user)
+		c.note(now, &c.users, user)
 	case plan.Suspend, plan.Activate:
-		if u, ok := c.Users[user]; ok {
+		c.note(now, &c.users, user)
+		if u, ok := s.Users[user]; ok {
 			now := *u
 			now.Disabled = a.Kind == plan.Suspend
-			c.Users[user] = &now
+			s.Users[user] = &now
 		}
 	case plan.UnbindUser:
-		delete(c.BoundUsers, user)
-		if u, ok := c.Users[user]; ok {
+		delete(s.BoundUsers, user)
+		c.note(now, &c.boundUsers, user)
+		c.note(now, &c.users, user)
+		if u, ok := s.Users[user]; ok {
 			now := *u
 			now.Restricted, now.DelegatedTo = "", ""
-			c.Users[user] = &now
+			s.Users[user] = &now
 		}
 	case plan.BindUser:
-		c.BoundUsers[user] = true
+		s.BoundUsers[user] = true
+		c.note(now, &c.boundUsers, user)
 	case plan.BindGroup:
-		c.BoundGroups[group] = true
+		s.BoundGroups[group] = true
+		c.note(now, &c.boundGroups, group)
 	case plan.UnbindGroup:
-		delete(c.BoundGroups, group)
+		delete(s.BoundGroups, group)
+		c.note(now, &c.boundGroups, group)
 	case plan.DeleteGroup:
-		delete(c.Groups, group)
-		delete(c.BoundGroups, group)
+		delete(s.Groups, group)
+		delete(s.BoundGroups, group)
+		c.note(now, &c.groups, group)
 	case plan.UpdateGroup, plan.AddMember, plan.RemoveMember:
 		r.noteGroup(a, group, user)
+		c.note(now, &c.groups, group)
 	}
 }
 
 func (r *run) noteGroup(a plan.Action, group, user string) {
-	g, ok := r.cloud.Groups[group]
+	g, ok := r.cloud.state.Groups[group]
 	if !ok {
 		return
 	}
@@ -94,11 +146,11 @@ func (r *run) noteGroup(a plan.Action, group, user string) {
 			}
 		}
 	}
-	r.cloud.Groups[group] = g
+	r.cloud.state.Groups[group] = g
 }
 
 // agreeOn notes which members of a group are those of both sides, after it was
-// brought in line.
+// brought in line where AD is the authority.
 func (r *run) agreeOn(ctx context.Context, guid identity.GUID) error {
 	link, err := r.cfg.Store.GroupLink(r.settings.Domain, guid)
 	if errors.Is(err, store.ErrNotFound) {
@@ -108,7 +160,7 @@ func (r *run) agreeOn(ctx context.Context, guid identity.GUID) error {
 		return err
 	}
 	r.mu.Lock()
-	there := r.cloud.Groups[link.GroupID].MemberIDs
+	there := r.cloud.state.Groups[link.GroupID].MemberIDs
 	r.mu.Unlock()
 	var both []string
 	for _, member := range r.scope.Members(guid) {

@@ -30,13 +30,36 @@ type Accounts interface {
 	Exists(ctx context.Context, dn, filter string) (string, identity.GUID, error)
 }
 
-// Config describes an Reconciler.
+// Writer writes to AD; an [ad.Writer] does.
+type Writer interface {
+	CreateUser(ctx context.Context, n ad.NewUser) (identity.User, error)
+	UpdateUser(ctx context.Context, guid identity.GUID, attrs []ad.Attribute) (identity.User, error)
+	Disable(ctx context.Context, guid identity.GUID) (identity.User, error)
+	Enable(ctx context.Context, guid identity.GUID) (identity.User, error)
+	CreateGroup(ctx context.Context, name string) (identity.Group, error)
+	RenameGroup(ctx context.Context, guid identity.GUID, name string) (identity.Group, error)
+	AddMembers(ctx context.Context, group identity.GUID, members []identity.GUID) error
+	RemoveMembers(ctx context.Context, group identity.GUID, members []identity.GUID) error
+}
+
+// Config describes a Reconciler.
 type Config struct {
 	Store     *store.Store
 	Domain    store.Domain // as it is registered
 	Reader    Reader
 	AD        Accounts
 	JumpCloud *jumpcloud.Client
+	// Writer is needed for direction sync; nil: there is none, whatever the use
+	// case says.
+	Writer Writer
+	// NoImport: there is no direction import, whatever the use case says.
+	NoImport bool
+	// SyncInterval is how often JumpCloud is looked at where sync runs; zero:
+	// 5 s.
+	SyncInterval time.Duration
+	// InsightsURL is where Directory Insights tells what has changed at
+	// JumpCloud; empty: everything is listed all the time.
+	InsightsURL string
 	// Limits are the guards' thresholds; nil: plan.DefaultLimits.
 	Limits plan.Limits
 	// Workers is how many users are made side by side; zero means 4.
@@ -69,11 +92,13 @@ type unobserved struct{}
 func (unobserved) Action(identity.Direction, string, string) {}
 func (unobserved) Applied(identity.Direction, time.Duration) {}
 
-// Reconciler imports one domain. It belongs to one goroutine, except where a
+// Reconciler replicates one domain. It belongs to one goroutine, except where a
 // method says otherwise.
 type Reconciler struct {
-	cfg      Config
-	settings plan.Settings
+	cfg            Config
+	settings       plan.Settings
+	imports, syncs bool
+	cloud          cloud
 
 	dir    *directory // AD as it was last seen; nil: not read yet
 	full   bool       // everything is to be compared
@@ -92,15 +117,11 @@ type Reconciler struct {
 		ended   bool    // guarded by mu
 	}
 	telling sync.Mutex
-	status  Status // guarded by telling
+	status  map[identity.Direction]*Status // guarded by telling
 
-	mu      sync.Mutex  // between the workers of an Apply
-	cloud   *plan.Cloud // JumpCloud as it was last seen; nil: not read yet; guarded by mu
-	done    []taken     // what was taken from people within the last hour; guarded by mu
-	strikes int         // failures of JumpCloud in a row; guarded by mu
-	quiet   time.Time   // until then JumpCloud is left alone; guarded by mu
-	// complaint is why JumpCloud is left alone; guarded by mu.
-	complaint string
+	mu   sync.Mutex       // between the workers of an Apply
+	done []taken          // what was taken from people within the last hour; guarded by mu
+	away map[string]*away // by side that does not answer; guarded by mu
 }
 
 // taken is a destructive action that was carried out.
@@ -122,8 +143,10 @@ func New(cfg Config) (*Reconciler, error) {
 	switch {
 	case settings.Domain == "" || settings.ADID == "":
 		return nil, errors.New("reconcile config: the domain is not registered with JumpCloud")
-	case !settings.Use.Imports():
-		return nil, fmt.Errorf("reconcile config: use case %q: nothing is imported", settings.Use)
+	}
+	i := &Reconciler{settings: settings, imports: settings.Use.Imports() && !cfg.NoImport, syncs: settings.Use.Syncs() && cfg.Writer != nil}
+	if !i.imports && !i.syncs {
+		return nil, fmt.Errorf("reconcile config: use case %q: nothing is replicated here", settings.Use)
 	}
 	if cfg.Limits == nil {
 		cfg.Limits = plan.DefaultLimits()
@@ -140,16 +163,31 @@ func New(cfg Config) (*Reconciler, error) {
 	if cfg.Observe == nil {
 		cfg.Observe = unobserved{}
 	}
-	i := &Reconciler{cfg: cfg, settings: settings, status: Status{State: Running, Since: cfg.Now()}}
+	if cfg.SyncInterval <= 0 {
+		cfg.SyncInterval = 5 * time.Second
+	}
+	i.cfg, i.away = cfg, make(map[string]*away)
+	i.status = i.newStatus()
 	i.orders.asked = make(chan struct{}, 1)
 	return i, nil
+}
+
+// directions are those that run.
+func (i *Reconciler) directions() (all []identity.Direction) {
+	if i.imports {
+		all = append(all, identity.Import)
+	}
+	if i.syncs {
+		all = append(all, identity.Sync)
+	}
+	return all
 }
 
 // Resync makes the next Cycle read and compare everything.
 func (i *Reconciler) Resync() { i.full = true }
 
-// Plan reads both sides completely and says what would be done. It writes
-// nothing.
+// Plan reads both sides completely and says what would be done, in both
+// directions. It writes nothing.
 func (i *Reconciler) Plan(ctx context.Context) (plan.Plan, error) {
 	old, err := i.stored()
 	if err != nil {
@@ -163,22 +201,62 @@ func (i *Reconciler) Plan(ctx context.Context) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	cloud, err := i.readCloud(ctx, w)
-	if err != nil {
+	// Another watcher than that of a Reconciler that works: its first look is
+	// complete.
+	fresh := &Reconciler{cfg: i.cfg, settings: i.settings, imports: i.imports, syncs: i.syncs}
+	fresh.status = fresh.newStatus()
+	if err := fresh.lookAtCloud(ctx, w, true); err != nil {
 		return plan.Plan{}, err
 	}
-	i.withCloud(&w, cloud)
+	fresh.see(&w)
+	return i.planAll(w)
+}
+
+// planAll plans the directions that run, one after the other.
+func (i *Reconciler) planAll(w plan.World) (plan.Plan, error) {
+	switch {
+	case !i.syncs:
+		return plan.Import(w)
+	case !i.imports:
+		return plan.Sync(w)
+	}
+	return plan.Both(w)
+}
+
+// planOne plans one direction.
+func planOne(d identity.Direction, w plan.World) (plan.Plan, error) {
+	if d == identity.Sync {
+		return plan.Sync(w)
+	}
 	return plan.Import(w)
 }
 
-// Cycle reads what has changed in AD and records what follows from it. An
-// error means that nothing is known to have been recorded; the next Cycle
+// see puts JumpCloud's side into a world.
+func (i *Reconciler) see(w *plan.World) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	w.Cloud, w.Rules, w.Settings.Delegated = *i.cloud.state, i.cloud.rules, i.settings.Delegated
+}
+
+// Cycle reads what has changed on both sides and records what follows from it.
+// An error means that nothing is known to have been recorded; the next Cycle
 // begins at the same point.
 func (i *Reconciler) Cycle(ctx context.Context) error {
 	if err := i.cycle(ctx); err != nil {
-		return fmt.Errorf("import of %s: %w", i.settings.Domain, err)
+		return fmt.Errorf("%s of %s: %w", i.what(), i.settings.Domain, err)
 	}
 	return nil
+}
+
+// what names the directions that run, to people.
+func (i *Reconciler) what() string {
+	switch {
+	case !i.syncs:
+		return "import"
+	case !i.imports:
+		return "sync"
+	}
+	return "import and sync"
 }
 
 func (i *Reconciler) cycle(ctx context.Context) error {
@@ -194,44 +272,72 @@ func (i *Reconciler) cycle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w, err := i.world(next)
+	if err != nil {
+		return err
+	}
+	switch err := i.lookAtCloud(ctx, w, full); {
+	case err != nil && (full || i.cloud.state == nil):
+		return err
+	case err != nil: // what AD says is recorded all the same
+		i.cloud.failed = err
+		i.cfg.Log.Warn("look at JumpCloud", "domain", i.settings.Domain, "err", err)
+	}
 	changed := next.since(i.dir)
-	if !full && i.cloud != nil && changed.empty() && now.Sub(i.planned) < i.cfg.Interval {
+	if !full && changed.empty() && len(i.cloud.news) == 0 && now.Sub(i.planned) < i.cfg.Interval {
 		if string(next.cursor) == string(i.dir.cursor) {
 			return nil
 		}
 		return i.record(ctx, next, store.ImportBatch{})
 	}
-	w, err := i.world(next)
-	if err != nil {
+	i.see(&w)
+	if err := i.compare(ctx, w, next, changed, full); err != nil {
 		return err
 	}
-	if full || i.cloud == nil {
-		i.phase(readingJumpCloud)
-		if i.cloud, err = i.readCloud(ctx, w); err != nil {
-			return err
+	i.planned = now
+	clear(i.cloud.news)
+	if full {
+		i.full, i.fullAt, i.comparedAt = false, now, now
+		if i.settings.Use == identity.UseAD {
+			return i.agree(ctx, w)
 		}
 	}
-	i.withCloud(&w, i.cloud)
-	p, err := plan.Import(w)
-	if err != nil {
-		return err
-	}
+	return nil
+}
+
+// compare plans, and records what follows.
+func (i *Reconciler) compare(ctx context.Context, w plan.World, next *directory, changed difference, full bool) error {
 	batch := store.ImportBatch{Users: changed.users, Groups: changed.groups, Gone: changed.gone}
-	if err := i.changes(ctx, p, w, changed, full, &batch); err != nil {
+	touched := touched{changed.touched(), i.cloud.news}
+	plans := make(map[identity.Direction]plan.Plan)
+	for _, d := range i.directions() {
+		p, err := planOne(d, w)
+		if err != nil {
+			return err
+		}
+		plans[d] = p
+		changes, held, err := i.changes(ctx, d, p, w, touched, full)
+		if err != nil {
+			return err
+		}
+		if d == identity.Sync {
+			batch.Sync.Changes, batch.Sync.Held = changes, held
+		} else {
+			batch.Changes, batch.Held = changes, held
+		}
+	}
+	if err := i.judge(plans, w, &batch); err != nil {
 		return err
 	}
-	if err := i.judge(p, w, &batch); err != nil {
-		return err
-	}
-	err = i.record(ctx, next, batch)
+	err := i.record(ctx, next, batch)
 	i.judged(batch, err)
 	if err != nil {
 		return err
 	}
-	i.planned = now
-	if full {
-		i.full, i.fullAt, i.comparedAt = false, now, now
-		return i.agree(ctx, w)
+	for _, p := range plans {
+		if err := i.agreeAll(ctx, p); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -245,8 +351,8 @@ func (i *Reconciler) record(ctx context.Context, next *directory, batch store.Im
 		i.dir = nil // what was recorded of it, the store tells
 		return err
 	}
-	if n := len(batch.Changes) + len(batch.Held); n > 0 {
-		i.cfg.Log.Info("changes of Active Directory recorded", "domain", i.settings.Domain, "changes", len(batch.Changes), "held", len(batch.Held))
+	if n, m := len(batch.Changes)+len(batch.Held), len(batch.Sync.Changes)+len(batch.Sync.Held); n+m > 0 {
+		i.cfg.Log.Info("changes recorded", "domain", i.settings.Domain, "import", n, "sync", m, "held", len(batch.Held)+len(batch.Sync.Held))
 	}
 	i.dir = next
 	return nil

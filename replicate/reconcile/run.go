@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/dirgate/dirgate/store/identity"
 )
 
 // ErrStopped: the reconciler was stopped, or made anew, while somebody waited
@@ -22,7 +20,7 @@ type order struct {
 	done chan error // has room for the answer
 }
 
-// Run imports until ctx ends; it then returns nil. What fails is logged and
+// Run replicates until ctx ends; it then returns nil. What fails is logged and
 // tried again.
 func (i *Reconciler) Run(ctx context.Context) error {
 	woken, stop := i.cfg.Store.Watch()
@@ -41,7 +39,7 @@ func (i *Reconciler) Run(ctx context.Context) error {
 			failures++
 			answer(orders, err)
 			orders = nil
-			i.cfg.Log.Error("import", "domain", i.settings.Domain, "err", err, "retry_in", wait)
+			i.cfg.Log.Error(i.what(), "domain", i.settings.Domain, "err", err, "retry_in", wait)
 			i.sleep(ctx, woken, i.cfg.Now().Add(wait), false)
 			continue
 		}
@@ -82,7 +80,7 @@ func (i *Reconciler) more(next time.Time) bool { return !next.IsZero() && !next.
 
 // pass is one cycle, and what follows from it.
 func (i *Reconciler) pass(ctx context.Context) (next time.Time, err error) {
-	defer i.tell(func(s *Status) { s.Phase = "" })
+	defer i.phase("")
 	if err = i.Cycle(ctx); err == nil {
 		next, err = i.Apply(ctx)
 	}
@@ -121,12 +119,17 @@ func (i *Reconciler) Pass(ctx context.Context, full bool) error {
 }
 
 func (i *Reconciler) pausedError() error {
-	p, paused, err := i.cfg.Store.Paused(i.settings.Domain, identity.Import)
-	if err != nil || !paused {
-		return err
+	for _, d := range i.directions() {
+		p, paused, err := i.cfg.Store.Paused(i.settings.Domain, d)
+		if err != nil {
+			return err
+		}
+		if paused {
+			return fmt.Errorf("%w: direction %s, since %s by %s: changes are recorded and wait; run `dirgate replicate resume --domain %s --direction %s`", ErrPaused,
+				d, p.At.Format(time.RFC3339), p.Who, i.settings.Domain, d)
+		}
 	}
-	return fmt.Errorf("%w since %s by %s: changes are recorded and wait; run `dirgate replicate resume --domain %s`", ErrPaused,
-		p.At.Format(time.RFC3339), p.Who, i.settings.Domain)
+	return nil
 }
 
 // ordered takes the orders that the next pass is for.
@@ -156,9 +159,12 @@ func answer(orders []order, err error) {
 	}
 }
 
-// wait returns when AD may have changed, a change is due, or a person has
-// approved or retried one, or asks for a pass.
+// wait returns when AD may have changed, JumpCloud is to be looked at, a change
+// is due, or a person has approved or retried one, or asks for a pass.
 func (i *Reconciler) wait(ctx context.Context, woken <-chan struct{}, next time.Time) {
+	if i.syncs {
+		next = earlier(next, i.cloud.due)
+	}
 	if i.cfg.NoNotification {
 		i.sleep(ctx, woken, earlier(next, i.cfg.Now().Add(i.cfg.Interval)), true)
 		return
@@ -196,8 +202,10 @@ func (i *Reconciler) sleep(ctx context.Context, woken <-chan struct{}, until tim
 			if !watch {
 				continue
 			}
-			if jobs, _, err := i.due(); err == nil && len(jobs) > 0 {
-				return
+			for _, d := range i.directions() {
+				if jobs, _, err := i.due(d); err == nil && len(jobs) > 0 {
+					return
+				}
 			}
 		}
 	}

@@ -63,13 +63,25 @@ type Status struct {
 	Controller string    `json:"controller,omitempty"` // that changes are read from
 }
 
-// Status says where it stands; it may be called from any goroutine.
-func (i *Reconciler) Status() (Status, error) {
+func (i *Reconciler) newStatus() map[identity.Direction]*Status {
+	all := make(map[identity.Direction]*Status)
+	for _, d := range i.directions() {
+		all[d] = &Status{Domain: i.settings.Domain, Direction: d, State: Running, Since: i.cfg.Now()}
+	}
+	return all
+}
+
+// Status says where its directions stand; it may be called from any goroutine.
+func (i *Reconciler) Status() (all []Status, err error) {
 	i.telling.Lock()
-	s := i.status
+	for _, d := range i.directions() {
+		all = append(all, *i.status[d])
+	}
 	i.telling.Unlock()
-	s.Domain, s.Direction = i.settings.Domain, identity.Import
-	return s, s.LookIn(i.cfg.Store)
+	for n := range all {
+		err = errors.Join(err, all[n].LookIn(i.cfg.Store))
+	}
+	return all, err
 }
 
 // LookIn makes it that of a paused one, if st says so.
@@ -81,29 +93,40 @@ func (s *Status) LookIn(st *store.Store) error {
 	return err
 }
 
-// tell changes what Status says.
-func (i *Reconciler) tell(change func(*Status)) {
+// tell changes what Status says of a direction.
+func (i *Reconciler) tell(d identity.Direction, change func(*Status)) {
 	i.telling.Lock()
 	defer i.telling.Unlock()
-	change(&i.status)
+	change(i.status[d])
 }
 
-func (i *Reconciler) phase(name string) { i.tell(func(s *Status) { s.Phase = name }) }
+// phase is one of all directions.
+func (i *Reconciler) phase(name string) {
+	for _, d := range i.directions() {
+		i.tell(d, func(s *Status) { s.Phase = name })
+	}
+}
 
 // passed notes how a pass ended.
 func (i *Reconciler) passed(err error) {
+	for _, d := range i.directions() {
+		i.passedOne(d, err)
+	}
+}
+
+func (i *Reconciler) passedOne(d identity.Direction, err error) {
 	now := i.cfg.Now()
-	i.mu.Lock()
-	quiet, why := i.quiet, i.complaint
-	i.mu.Unlock()
-	i.tell(func(s *Status) {
+	quiet, of, why := i.quiet(d)
+	i.tell(d, func(s *Status) {
 		next := Running
 		s.For, s.Why = "", ""
 		switch {
 		case err != nil:
 			next, s.For, s.Why = Waiting, side(err), err.Error()
 		case quiet.After(now):
-			next, s.For, s.Why = Waiting, waitsForJumpCloud, why
+			next, s.For, s.Why = Waiting, of, why
+		case i.cloud.failed != nil:
+			next, s.For, s.Why = Waiting, waitsForJumpCloud, i.cloud.failed.Error()
 		}
 		if s.State != next {
 			s.State, s.Since = next, now
@@ -125,7 +148,7 @@ func (i *Reconciler) passed(err error) {
 // side is who an error of a pass comes from, where that is known.
 func side(err error) string {
 	switch {
-	case errors.Is(err, ad.ErrUnavailable), errors.Is(err, ad.ErrAccountRefused), errors.Is(err, ad.ErrIncomplete):
+	case errors.Is(err, ad.ErrUnavailable), errors.Is(err, ad.ErrAccountRefused), errors.Is(err, ad.ErrIncomplete), errors.Is(err, ad.ErrUnknown):
 		return waitsForAD
 	case jumpcloud.Temporary(err), jumpcloud.NotSent(err), jumpcloud.Unauthorized(err), jumpcloud.Unknown(err), jumpcloud.Refused(err):
 		return waitsForJumpCloud
@@ -134,9 +157,9 @@ func side(err error) string {
 }
 
 // begin adds what is due now to the progress, or starts it.
-func (i *Reconciler) begin(due int) {
+func (i *Reconciler) begin(d identity.Direction, due int) {
 	now := i.cfg.Now()
-	i.tell(func(s *Status) {
+	i.tell(d, func(s *Status) {
 		s.Phase = applying
 		if s.Progress.Since.IsZero() {
 			s.Progress = Progress{Since: now}
@@ -145,12 +168,76 @@ func (i *Reconciler) begin(due int) {
 	})
 }
 
-func (i *Reconciler) step() { i.tell(func(s *Status) { s.Progress.Done++ }) }
-
 // rest ends the progress, unless more is due at once.
-func (i *Reconciler) rest(next time.Time) {
+func (i *Reconciler) rest(d identity.Direction, next time.Time) {
 	if i.more(next) {
 		return
 	}
-	i.tell(func(s *Status) { s.Progress = Progress{} })
+	i.tell(d, func(s *Status) { s.Progress = Progress{} })
+}
+
+// away is how a side answers that everything depends on.
+type away struct {
+	strikes int       // failures in a row
+	quiet   time.Time // until then it is left alone
+	why     string
+}
+
+// quiet says until when a direction is at rest, because of whom, and why.
+func (i *Reconciler) quiet(d identity.Direction) (until time.Time, of, why string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, side := range sidesOf(d) {
+		if a := i.away[side]; a != nil && a.quiet.After(until) {
+			until, of, why = a.quiet, side, a.why
+		}
+	}
+	return until, of, why
+}
+
+// sidesOf are the sides that a direction cannot be applied without.
+func sidesOf(d identity.Direction) []string {
+	if d == identity.Sync {
+		return []string{waitsForJumpCloud, waitsForAD}
+	}
+	return []string{waitsForJumpCloud}
+}
+
+func (i *Reconciler) strike(side string, n int, until time.Time, cause error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	a := i.away[side]
+	if a == nil {
+		a = new(away)
+		i.away[side] = a
+	}
+	if a.strikes += n; a.strikes >= maxStrikes {
+		a.quiet, a.why = until, cause.Error()
+	}
+}
+
+// maxStrikes is after how many failures in a row a side is left alone.
+const maxStrikes = 3
+
+// stopped: a side does not answer, or wants to be left alone.
+func (i *Reconciler) stopped(d identity.Direction) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, side := range sidesOf(d) {
+		if a := i.away[side]; a != nil && a.strikes >= maxStrikes {
+			return true
+		}
+	}
+	return false
+}
+
+// answered: all that a direction needs does answer.
+func (i *Reconciler) answered(d identity.Direction) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, side := range sidesOf(d) {
+		if a := i.away[side]; a != nil {
+			a.strikes = 0
+		}
+	}
 }

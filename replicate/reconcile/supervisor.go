@@ -21,8 +21,10 @@ type SupervisorConfig struct {
 	Store *store.Store
 	// Make makes the Reconciler of a registered domain, and what ends it.
 	Make func(store.Domain) (r *Reconciler, end func(), err error)
-	Log  *slog.Logger
-	Now  func() time.Time
+	// NoImport and NoSync: such a direction runs nowhere here.
+	NoImport, NoSync bool
+	Log              *slog.Logger
+	Now              func() time.Time
 }
 
 // Supervisor runs a Reconciler for every registered domain whose use case has
@@ -153,13 +155,13 @@ func (s *Supervisor) follow(ctx context.Context) (next time.Time) {
 	}
 	wanted := make(map[string]store.Domain)
 	for _, d := range all {
-		if identity.UseCase(d.UseCase).Imports() {
+		if len(s.directions(d)) > 0 {
 			wanted[d.Name] = d
 		}
 	}
 	for _, m := range s.takeOut(wanted) {
 		m.end()
-		s.cfg.Log.Info("import stopped", "domain", m.domain.Name)
+		s.cfg.Log.Info("replication stopped", "domain", m.domain.Name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		if m := s.start(ctx, wanted[name]); m.im == nil {
@@ -211,10 +213,10 @@ func (s *Supervisor) start(ctx context.Context, d store.Domain) *supervised {
 			next.failures, next.since = m.failures+1, m.since
 		}
 		next.err, next.retry = err, now.Add(pause(next.failures))
-		s.cfg.Log.Error("import cannot be started", "domain", d.Name, "err", err, "retry_at", next.retry)
+		s.cfg.Log.Error("replication cannot be started", "domain", d.Name, "err", err, "retry_at", next.retry)
 	} else {
 		next.run(ctx, im, end, s.poke)
-		s.cfg.Log.Info("import started", "domain", d.Name)
+		s.cfg.Log.Info("replication started", "domain", d.Name)
 	}
 	s.mu.Lock()
 	s.members[d.Name] = next
@@ -261,20 +263,20 @@ func (s *Supervisor) settled(ctx context.Context) error {
 // Pass asks a domain's Reconciler for a pass, as [Reconciler.Pass] does.
 func (s *Supervisor) Pass(ctx context.Context, domain string, full bool) error {
 	if err := s.settled(ctx); err != nil {
-		return fmt.Errorf("import of %s: %w", domain, err)
+		return fmt.Errorf("replication of %s: %w", domain, err)
 	}
 	s.mu.Lock()
 	m := s.members[strings.ToLower(domain)]
 	s.mu.Unlock()
 	switch {
 	case m == nil:
-		return fmt.Errorf("import of %s: its use case does not import; see `dirgate domain show %s`", domain, domain)
+		return fmt.Errorf("replication of %s: its use case has no direction that runs here; see `dirgate domain show %s`", domain, domain)
 	case m.im == nil:
-		return fmt.Errorf("import of %s: it cannot be started: %w", domain, m.err)
+		return fmt.Errorf("replication of %s: it cannot be started: %w", domain, m.err)
 	}
 	err := m.im.Pass(ctx, full)
 	if errors.Is(err, ErrStopped) || errors.Is(err, ErrPaused) {
-		return fmt.Errorf("import of %s: %w", domain, err)
+		return fmt.Errorf("replication of %s: %w", domain, err)
 	}
 	return err
 }
@@ -286,17 +288,38 @@ func (s *Supervisor) Status() (all []Status, err error) {
 	s.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		m := members[name]
-		st := Status{Domain: name, Direction: identity.Import, State: Waiting, Since: m.since}
 		if m.im != nil {
-			st, err = m.im.Status()
-		} else {
-			st.Why = m.err.Error()
-			err = st.LookIn(s.cfg.Store)
+			here, err := m.im.Status()
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, here...)
+			continue
 		}
-		if err != nil {
-			return nil, err
+		for _, d := range s.directions(m.domain) {
+			st := Status{Domain: name, Direction: d, State: Waiting, Since: m.since, Why: m.err.Error()}
+			if err := st.LookIn(s.cfg.Store); err != nil {
+				return nil, err
+			}
+			all = append(all, st)
 		}
-		all = append(all, st)
 	}
 	return all, nil
+}
+
+// Runs reports whether a direction runs here at all.
+func (s *Supervisor) Runs(d identity.Direction) bool {
+	return d == identity.Import && !s.cfg.NoImport || d == identity.Sync && !s.cfg.NoSync
+}
+
+// directions are those of a domain that run here.
+func (s *Supervisor) directions(d store.Domain) (all []identity.Direction) {
+	use := identity.UseCase(d.UseCase)
+	if use.Imports() && s.Runs(identity.Import) {
+		all = append(all, identity.Import)
+	}
+	if use.Syncs() && s.Runs(identity.Sync) {
+		all = append(all, identity.Sync)
+	}
+	return all
 }

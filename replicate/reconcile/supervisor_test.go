@@ -51,7 +51,7 @@ func (w *world) status() Status {
 	w.t.Helper()
 	s, err := w.im.Status()
 	w.ok(err)
-	return s
+	return s[0]
 }
 
 // TestSupervisor: registrations that are made, changed and removed are
@@ -63,7 +63,7 @@ func TestSupervisor(t *testing.T) {
 	broken := errors.New("no such key")
 	var fail atomic.Bool
 	made := 0
-	s, err := NewSupervisor(SupervisorConfig{Store: w.store, Log: w.im.cfg.Log, Now: w.clock.now,
+	s, err := NewSupervisor(SupervisorConfig{Store: w.store, NoSync: true, Log: w.im.cfg.Log, Now: w.clock.now,
 		Make: func(d store.Domain) (*Reconciler, func(), error) {
 			if fail.Load() {
 				return nil, nil, broken
@@ -110,7 +110,7 @@ func TestSupervisor(t *testing.T) {
 	}
 	changed.UseCase = store.UseCaseJumpCloud
 	w.ok(w.store.PutDomain(ctx, changed, nil))
-	if err := s.Pass(ctx, w.domain.Name, false); err == nil || !strings.Contains(err.Error(), "does not import") {
+	if err := s.Pass(ctx, w.domain.Name, false); err == nil || !strings.Contains(err.Error(), "no direction") {
 		t.Errorf("a use case that does not import: %v", err)
 	}
 	w.ok(w.store.PutDomain(ctx, w.domain, nil))

@@ -203,13 +203,15 @@ func cut(text string, bytes int) string {
 }
 
 // judge puts into batch which verdicts are not what they were.
-func (i *Reconciler) judge(p plan.Plan, w plan.World, batch *store.ImportBatch) (err error) {
+func (i *Reconciler) judge(plans map[identity.Direction]plan.Plan, w plan.World, batch *store.ImportBatch) (err error) {
 	if i.said == nil {
 		if i.said, err = readVerdicts(i.cfg.Store, i.settings.Domain); err != nil {
 			return err
 		}
 	}
-	batch.Verdicts = i.said.verdicts(identity.Import, p, w, i.cfg.Now())
+	for _, d := range i.directions() {
+		batch.Verdicts = append(batch.Verdicts, i.said.verdicts(d, plans[d], w, i.cfg.Now())...)
+	}
 	return nil
 }
 

@@ -59,14 +59,13 @@ func (l *Local) Replication(_ context.Context, domain string) (all []Replication
 		return nil, err
 	}
 	for _, d := range domains {
-		if !identity.UseCase(d.UseCase).Imports() {
-			continue
+		for _, direction := range directions(d) {
+			r, err := l.replication(d.Name, direction, running)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, r)
 		}
-		r, err := l.replication(d.Name, running)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, r)
 	}
 	return all, nil
 }
@@ -80,20 +79,31 @@ func (l *Local) statuses() ([]reconcile.Status, error) {
 	if im == nil {
 		return nil, nil
 	}
-	s, err := im.Status()
-	return []reconcile.Status{s}, err
+	return im.Status()
 }
 
-func (l *Local) replication(domain string, running []reconcile.Status) (Replication, error) {
-	counts, err := l.Store.OpenCounts(domain, identity.Import)
+// directions are those of a domain's use case.
+func directions(d store.Domain) (all []identity.Direction) {
+	use := identity.UseCase(d.UseCase)
+	if use.Imports() {
+		all = append(all, identity.Import)
+	}
+	if use.Syncs() {
+		all = append(all, identity.Sync)
+	}
+	return all
+}
+
+func (l *Local) replication(domain string, direction identity.Direction, running []reconcile.Status) (Replication, error) {
+	counts, err := l.Store.OpenCounts(domain, direction)
 	if err != nil {
 		return Replication{}, err
 	}
-	if i := slices.IndexFunc(running, func(s reconcile.Status) bool { return strings.EqualFold(s.Domain, domain) }); i >= 0 {
+	if i := slices.IndexFunc(running, func(s reconcile.Status) bool { return strings.EqualFold(s.Domain, domain) && s.Direction == direction }); i >= 0 {
 		return Replication{running[i], counts}, nil
 	}
-	s := reconcile.Status{Domain: domain, Direction: identity.Import, State: Stopped, Why: "no daemon with the role import works on this store: run `dirgate serve`"}
-	if l.Supervisor != nil {
+	s := reconcile.Status{Domain: domain, Direction: direction, State: Stopped, Why: fmt.Sprintf("no daemon with the role %s works on this store: run `dirgate serve`", direction)}
+	if l.Supervisor != nil && l.Supervisor.Runs(direction) {
 		s.State, s.Why = reconcile.Waiting, "it is being started"
 	}
 	return Replication{s, counts}, s.LookIn(l.Store)
@@ -106,11 +116,8 @@ func (l *Local) Pause(ctx context.Context, q PauseRequest) (Replication, error) 
 	if err != nil {
 		return Replication{}, err
 	}
-	switch {
-	case q.Direction != identity.Import:
-		return Replication{}, fmt.Errorf("direction %q: this version replicates the direction %q only", q.Direction, identity.Import)
-	case !identity.UseCase(d.UseCase).Imports():
-		return Replication{}, fmt.Errorf("domain %s: its use case, %s, has no direction %s", d.Name, d.UseCase, q.Direction)
+	if !slices.Contains(directions(d), q.Direction) {
+		return Replication{}, fmt.Errorf("domain %s: its use case, %s, has no direction %q", d.Name, d.UseCase, q.Direction)
 	}
 	if err := l.Store.SetPaused(ctx, d.Name, q.Direction, q.Paused, cmp.Or(q.Who, "an unknown user")); err != nil {
 		return Replication{}, err
@@ -119,7 +126,7 @@ func (l *Local) Pause(ctx context.Context, q PauseRequest) (Replication, error) 
 	if err != nil {
 		return Replication{}, err
 	}
-	return l.replication(d.Name, running)
+	return l.replication(d.Name, q.Direction, running)
 }
 
 // Replication says where a domain stands.

@@ -111,6 +111,7 @@ type Replicate struct {
 
 	ImportInterval     Duration // between two looks at AD when it tells of no change
 	ChangeNotification bool     // AD is asked to tell
+	SyncInterval       Duration // between two looks at JumpCloud
 	FullEvery          Duration // between two compares of everything
 }
 
@@ -162,7 +163,7 @@ func Default() Config {
 		Metrics:   Metrics{Listen: "127.0.0.1:9636"},
 		Admin:     Admin{Socket: "/run/dirgate/admin.sock"},
 		JumpCloud: JumpCloud{RequestsPerSecond: 10, MaxInFlight: 4},
-		Replicate: Replicate{Workers: 4, ImportInterval: Duration(90 * time.Second), ChangeNotification: true, FullEvery: Duration(6 * time.Hour)},
+		Replicate: Replicate{Workers: 4, ImportInterval: Duration(90 * time.Second), ChangeNotification: true, SyncInterval: Duration(5 * time.Second), FullEvery: Duration(6 * time.Hour)},
 		Guards:    Guards{Removals: Guard{20, 10}, Suspensions: Guard{20, 10}, Groups: Guard{5, 20}, Memberships: Guard{100, 20}},
 		Changelog: Changelog{Retention: Duration(90 * 24 * time.Hour)},
 		Log:       Log{Level: "info", Format: "text"},

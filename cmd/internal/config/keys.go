@@ -124,6 +124,8 @@ var keys = []key{
 		func(c *Config) *Duration { return &c.Replicate.ImportInterval }, time.Second, 24*time.Hour),
 	boolean("replicate.change_notification", "Ask Active Directory to tell of changes as they are made. Without it they are found\nby asking, every import_interval.",
 		func(c *Config) *bool { return &c.Replicate.ChangeNotification }),
+	duration("replicate.sync_interval", "How often JumpCloud is looked at for changes, in domains whose use case has them\ngo to Active Directory.",
+		func(c *Config) *Duration { return &c.Replicate.SyncInterval }, time.Second, time.Hour),
 	duration("replicate.full_every", "How often both sides are read and compared completely.",
 		func(c *Config) *Duration { return &c.Replicate.FullEvery }, time.Minute, 30*24*time.Hour),
 

@@ -1,0 +1,131 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/dirgate/dirgate/replicate/ad"
+	"github.com/dirgate/dirgate/replicate/jumpcloud"
+	"github.com/dirgate/dirgate/replicate/plan"
+	"github.com/dirgate/dirgate/store/identity"
+)
+
+// errWaits: something that must be done first was not.
+var errWaits = errors.New("the user it is about is not made yet: see the change of that user")
+
+// errDisagrees: a fresh read is not as it was when the plan was made.
+var errDisagrees = errors.New("a fresh read does not confirm it")
+
+// confirm reads once more what a result depends on, before something is taken
+// from people (rule I8).
+func (r *run) confirm(ctx context.Context, result plan.Result) error {
+	if r.d == identity.Sync {
+		return r.confirmAtJumpCloud(ctx, result)
+	}
+	return r.confirmInAD(ctx, result)
+}
+
+// confirmAtJumpCloud: a deleted user is not found by its id, a suspended one is
+// suspended, and a member who is to be taken out of an AD group is no member of
+// the JumpCloud group, which is still bound.
+func (r *run) confirmAtJumpCloud(ctx context.Context, result plan.Result) error {
+	takes := func(kind plan.Kind) bool {
+		return slices.ContainsFunc(result.Actions, func(a plan.Action) bool { return a.Kind == kind })
+	}
+	var err error
+	switch {
+	case takes(plan.ADDisable):
+		err = r.confirmUser(ctx, result.CloudID)
+	case takes(plan.ADRemoveMember):
+		err = r.confirmMembers(ctx, result)
+	}
+	if err != nil {
+		return fmt.Errorf("confirm at JumpCloud: %w", err)
+	}
+	return nil
+}
+
+func (r *run) confirmUser(ctx context.Context, id string) error {
+	_, known := r.world.Cloud.Users[id]
+	u, err := r.cfg.JumpCloud.User(ctx, id)
+	switch {
+	case jumpcloud.NotFound(err) && !known:
+		return nil
+	case jumpcloud.NotFound(err):
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.cloud.dropUser(id)
+		return errDisagrees
+	case err != nil:
+		return err
+	}
+	r.remember(&u)
+	if now := jumpcloud.ToIdentity(&u, r.settings.ADID); !known || !now.Disabled {
+		return errDisagrees
+	}
+	return nil
+}
+
+func (r *run) confirmMembers(ctx context.Context, result plan.Result) error {
+	there, err := r.members(ctx, result.CloudID)
+	if jumpcloud.NotFound(err) {
+		return errDisagrees
+	}
+	if err != nil {
+		return err
+	}
+	for _, a := range result.Actions {
+		if _, is := slices.BinarySearch(there, a.UserID); is && a.Kind == plan.ADRemoveMember {
+			return errDisagrees
+		}
+	}
+	for id, err := range r.cfg.JumpCloud.BoundGroups(ctx, r.settings.ADID) {
+		if err != nil || id == result.CloudID {
+			return err
+		}
+	}
+	return errDisagrees
+}
+
+// confirmedGone judges a read of what the mirror does not have.
+func confirmedGone(err error) error {
+	switch {
+	case errors.Is(err, ad.ErrNotFound):
+		return nil
+	case err == nil:
+		return errDisagrees
+	}
+	return err
+}
+
+// confirmInAD reads the account or group, before something is taken from people
+// because it is gone, out of scope or disabled.
+func (r *run) confirmInAD(ctx context.Context, result plan.Result) error {
+	if !slices.ContainsFunc(result.Actions, func(a plan.Action) bool {
+		return a.Kind == plan.DeleteUser || a.Kind == plan.UnbindUser || a.Kind == plan.Suspend || a.Kind == plan.DeleteGroup || a.Kind == plan.UnbindGroup
+	}) {
+		return nil
+	}
+	if isGroup(r.world, result.GUID) {
+		if _, there := r.world.Groups[result.GUID]; there {
+			return nil
+		}
+		_, _, err := r.cfg.AD.Exists(ctx, "<GUID="+result.GUID.String()+">", "(objectClass=group)")
+		return confirmedGone(err)
+	}
+	known, there := r.world.Users[result.GUID]
+	now, err := r.cfg.AD.User(ctx, identity.Account{Domain: r.settings.Domain, GUID: result.GUID})
+	switch {
+	case !there:
+		return confirmedGone(err)
+	case err != nil && confirmedGone(err) == nil: // it is on its way out of the mirror
+		return nil
+	case err != nil:
+		return err
+	case r.scope.User(known) != "" && now.InScope, r.scope.User(known) == "" && known.Disabled && !now.Disabled:
+		return errDisagrees
+	}
+	return nil
+}
