@@ -37,7 +37,7 @@ func (v *Validator) Password(ctx context.Context, username string) (PasswordInfo
 // describe is pure: what is known of a subject at a moment.
 func describe(s subject, now time.Time) PasswordInfo {
 	d := Decide(s.facts)
-	info := PasswordInfo{User: *s.user(), Authority: d.Authority, Reason: d.Reason}
+	info := PasswordInfo{User: *s.user(), Authority: d.Authority, Reason: d.Reason, ChangedAt: ChangedAt(s.facts)}
 	byAD := d.Authority == ByAD || d.Authority == "" && s.facts.InAD
 	if s.entry != nil {
 		info.SetAt = pointInTime(s.entry.get("pwdlastset"))

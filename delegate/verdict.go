@@ -152,6 +152,7 @@ type PasswordInfo struct {
 	Status    PasswordStatus `json:"status"`
 	Authority Authority      `json:"authority,omitempty"` // who checks a sign-in; empty: nobody, see Reason
 	Reason    Reason         `json:"reason,omitempty"`
+	ChangedAt Authority      `json:"changedAt"` // where it is changed, see ChangedAt
 	// Locked, Expired and MustChange are those of the authority, and may hold
 	// together.
 	Locked     bool `json:"locked"`

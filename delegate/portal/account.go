@@ -15,13 +15,12 @@ type accountView struct {
 	Tone string
 	Info delegate.PasswordInfo
 	// Copy is whether JumpCloud has the password: has, waiting or none.
-	Copy      string
-	MayChange bool
-	Days      int // until it expires
-	Soon      bool
-	Changed   bool // just now
-	Warnings  []ruleView
-	Unknown   bool // nothing is known at the moment
+	Copy     string
+	Days     int // until it expires
+	Soon     bool
+	Changed  bool // just now
+	Warnings []ruleView
+	Unknown  bool // nothing is known at the moment
 }
 
 // expiresSoon is from when on the page says more about it.
@@ -41,24 +40,25 @@ func (p *Portal) account(w http.ResponseWriter, r *http.Request) {
 		p.leave(w, r, id, note{Reason: ended})
 		return
 	}
-	view := accountView{Unknown: err != nil}
+	n := p.sessions.take(id)
+	if n == nil {
+		n = new(note)
+	}
+	view := accountView{Unknown: true}
 	if err != nil {
 		p.cfg.Log.Warn("password status not shown", "err", err)
 	} else {
-		view = viewOf(info, p.cfg.Now())
+		view = viewOf(info, n.Done, p.cfg.Now())
 	}
+	view.Changed, view.Warnings = n.Done, brokenRules(p.languages.of(r), n.Warnings)
 	content := page{Title: "account.title", User: display(s.user), CSRF: s.csrf}
-	if n := p.sessions.take(id); n != nil {
-		view.Changed = n.Done
-		view.Warnings = brokenRules(p.languages.of(r), n.Warnings)
-	}
 	content.Data = view
 	p.render(w, r, http.StatusOK, "account", content)
 }
 
-// viewOf is pure.
-func viewOf(info delegate.PasswordInfo, now time.Time) accountView {
-	v := accountView{Status: info.Status, Info: info, Tone: "good", Copy: "none", MayChange: info.Authority == delegate.ByAD || info.Authority == "" && !info.User.GUID.IsZero()}
+// viewOf is pure; changed: the password was, just now.
+func viewOf(info delegate.PasswordInfo, changed bool, now time.Time) accountView {
+	v := accountView{Status: info.Status, Info: info, Tone: "good", Copy: "none"}
 	switch info.Status {
 	case delegate.StatusLocked, delegate.StatusExpired:
 		v.Tone = "bad"
@@ -67,7 +67,8 @@ func viewOf(info delegate.PasswordInfo, now time.Time) accountView {
 	}
 	if info.User.JumpCloudID != "" {
 		v.Copy = "waiting"
-		if info.InSync || info.Authority == delegate.ByJumpCloud {
+		// Who was let in by JumpCloud has shown that it has the password.
+		if info.InSync || info.ChangedAt == delegate.ByJumpCloud || info.Authority == delegate.ByJumpCloud && !changed {
 			v.Copy = "has"
 		}
 	}

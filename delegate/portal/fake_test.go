@@ -45,7 +45,7 @@ func newFake() *fake {
 	for i, name := range []string{"alice", "dave", "frank", "carol", "gone", "hours", "pending", "nodelegation", "jcexpired"} {
 		u := delegate.User{Username: name, DisplayName: name + " Archer", DN: "CN=" + name + ",DC=corp,DC=test", GUID: identity.GUID{byte(i + 1)}, JumpCloudID: "jc-" + name}
 		a := &account{user: u, password: right, authority: delegate.ByAD, info: delegate.PasswordInfo{User: u, Status: delegate.StatusActive,
-			Authority: delegate.ByAD, InSync: true, SetAt: time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC)}}
+			Authority: delegate.ByAD, ChangedAt: delegate.ByAD, InSync: true, SetAt: time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC)}}
 		f.accounts[name], f.accounts[u.DN] = a, a
 	}
 	for name, reason := range map[string]delegate.Reason{"dave": delegate.MustChange, "frank": delegate.Expired, "carol": delegate.Disabled, "gone": delegate.AccountExpired,

@@ -57,7 +57,8 @@ const (
 // mayRetry: typing name and password again can help.
 func mayRetry(reason delegate.Reason) bool {
 	switch reason {
-	case delegate.BadCredentials, delegate.LockedOut, delegate.Throttled, delegate.Unavailable, missing, ended, unsure:
+	case delegate.BadCredentials, delegate.LockedOut, delegate.Throttled, delegate.Unavailable, delegate.PasswordPending, delegate.NoCloudLDAP,
+		missing, ended, unsure:
 		return true
 	}
 	return false

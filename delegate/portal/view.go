@@ -17,7 +17,7 @@ type reasonView struct {
 func reasonOf(reason delegate.Reason, by delegate.Authority, wait time.Duration) *reasonView {
 	v := &reasonView{Key: "reason." + string(reason), Tone: "bad", Wait: soonest(wait)}
 	switch reason {
-	case delegate.Throttled, delegate.Unavailable, ended, unsure, delegate.DelegationPending, delegate.PasswordPending, delegate.NoCloudLDAP:
+	case delegate.Throttled, delegate.Unavailable, delegate.PasswordPending, delegate.NoCloudLDAP, ended, unsure, delegate.DelegationPending:
 		v.Tone = "warn"
 	case delegate.Expired:
 		if by == delegate.ByJumpCloud {
@@ -51,7 +51,6 @@ const ruleCommon delegate.Rule = "common"
 const (
 	sideAD        = "ad"
 	sideJumpCloud = "jumpcloud"
-	sideBoth      = "both" // rules of the form itself
 )
 
 // groupsOf lays out the rules of both sides. n says which the server found
@@ -82,6 +81,7 @@ func groupsOf(t *texts, p delegate.Policies, n *note) []ruleGroup {
 	if jc := p.JumpCloud; jc != nil {
 		groups = append(groups, group(t, sideJumpCloud, broken, []ruleFact{
 			{jc.MinLength > 0, delegate.RuleMinLength, jc.MinLength, true},
+			{p.AD == nil, delegate.RuleSame, 0, true},
 			{jc.Lowercase, delegate.RuleLowercase, 0, true},
 			{jc.Uppercase, delegate.RuleUppercase, 0, true},
 			{jc.Numeric, delegate.RuleNumeric, 0, true},
