@@ -83,7 +83,7 @@ func (r *registration) run(ctx context.Context) error {
 		return fmt.Errorf("use case %q: want ad, two-way or jumpcloud", r.domain.UseCase)
 	}
 	// Nothing is written before all that is only looked at is as it must be.
-	for _, step := range []func(context.Context) error{r.checkAD, r.checkJumpCloud, r.findDirectory, r.checkSync, r.registerDirectory, r.registerAgents} {
+	for _, step := range []func(context.Context) error{r.checkAD, r.checkDeleted, r.checkJumpCloud, r.findDirectory, r.checkSync, r.registerDirectory, r.registerAgents} {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -112,8 +112,13 @@ func TestRegister(t *testing.T) {
 	if d.ScopeGroupGUID.IsZero() {
 		t.Error("the scope group's objectGUID was not kept")
 	}
-	if len(checks) != 6 {
-		t.Errorf("%d checks told, want 6: %+v", len(checks), checks)
+	if len(checks) != 7 {
+		t.Errorf("%d checks told, want 7: %+v", len(checks), checks)
+	}
+	if !slices.ContainsFunc(checks, func(c Check) bool {
+		return c.Name == "deleted objects" && strings.Contains(c.Detail, "tells of deletions")
+	}) {
+		t.Errorf("nothing is said of deleted objects: %+v", checks)
 	}
 	all, err := w.peers.JumpCloud.ActiveDirectories(t.Context())
 	if err != nil || len(all) != 1 || all[0].Domain != "DC=corp;DC=example;DC=test" || all[0].UseCase != "ADASAUTHORITY" {

@@ -182,8 +182,8 @@ func userFrom(e *ldap.Entry) (identity.User, error) {
 	}, nil
 }
 
-func (c *Client) search(ctx context.Context, base string, scope int, filter string, attrs []string) (*ldap.SearchResult, string, error) {
-	req := ldap.NewSearchRequest(base, scope, ldap.NeverDerefAliases, 0, int(c.cfg.Timeout/time.Second), false, filter, attrs, nil)
+func (c *Client) search(ctx context.Context, base string, scope int, filter string, attrs []string, controls ...ldap.Control) (*ldap.SearchResult, string, error) {
+	req := ldap.NewSearchRequest(base, scope, ldap.NeverDerefAliases, 0, int(c.cfg.Timeout/time.Second), false, filter, attrs, controls)
 	for attempt := 0; ; attempt++ {
 		conn, fresh, err := c.connect(ctx)
 		if err != nil {

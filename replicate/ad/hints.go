@@ -106,20 +106,15 @@ func (r *Reader) byUSN(ctx context.Context, p *peer, last uint64, h hints) (show
 // objects; without that, nothing is told of deletions. Controllers of Windows
 // tell them by DirSync all the same, Samba's do not.
 func (r *Reader) seesDeleted(ctx context.Context, p *peer) (bool, error) {
-	req := r.request("CN=Deleted Objects,"+p.base, ldap.ScopeBaseObject, "(objectClass=*)", []string{"objectGUID"}, ldap.NewControlMicrosoftShowDeleted())
-	res, err := r.search(ctx, p.session, req)
-	if errors.Is(err, ErrNotFound) || ldap.IsErrorWithCode(err, ldap.LDAPResultInsufficientAccessRights) {
-		r.looked.blind = true
-		return false, nil
+	req := r.request(deletedObjects(p.base), ldap.ScopeBaseObject, "(objectClass=*)", []string{"objectGUID"}, ldap.NewControlMicrosoftShowDeleted())
+	sees, err := shown(r.search(ctx, p.session, req))
+	if err == nil {
+		r.looked.blind = !sees
 	}
-	if err != nil {
-		return false, fmt.Errorf("read the container of deleted objects: %w", err)
-	}
-	// The container itself may be listed, and nothing of it be read.
-	r.looked.blind = len(res.Entries) != 1 || res.Entries[0].GetAttributeValue("objectGUID") == ""
-	return !r.looked.blind, nil
+	return sees, err
 }
 
 func deletionsUnseen(base string) string {
-	return fmt.Sprintf("the service account may not see deleted objects, so deletions are found by listing everything: grant it with `dsacls \"CN=Deleted Objects,%s\" /takeownership`, then `dsacls \"CN=Deleted Objects,%s\" /G \"ACCOUNT:LCRP\"`", base, base)
+	grant := ShowDeleted(base, "ACCOUNT")
+	return fmt.Sprintf("the service account may not see deleted objects, so deletions are found by listing everything: grant it with `%s`, then `%s`", grant[0], grant[1])
 }

@@ -2,6 +2,7 @@ package ad
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -78,6 +79,35 @@ func (r *Reader) mayBeMissing(ctx context.Context) bool {
 	}
 	usn, err := strconv.ParseUint(root.GetAttributeValue("highestCommittedUSN"), 10, 64)
 	return err != nil || usn != r.looked.usn || root.GetAttributeValue("dnsHostName") != r.looked.host
+}
+
+// SeesDeleted says whether the account may see the domain's deleted objects,
+// so that deletions are told to it; base is the domain's DN. Without that they
+// are looked for.
+func (c *Client) SeesDeleted(ctx context.Context, base string) (bool, error) {
+	res, _, err := c.search(ctx, deletedObjects(base), ldap.ScopeBaseObject, "(objectClass=*)", []string{"objectGUID"}, ldap.NewControlMicrosoftShowDeleted())
+	return shown(res, err)
+}
+
+func deletedObjects(base string) string { return "CN=Deleted Objects," + base }
+
+// shown judges a read of the container of deleted objects: it may be listed
+// itself, and nothing of it be read.
+func shown(res *ldap.SearchResult, err error) (bool, error) {
+	if errors.Is(err, ErrNotFound) || ldap.IsErrorWithCode(err, ldap.LDAPResultInsufficientAccessRights) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the container of deleted objects: %w", err)
+	}
+	return len(res.Entries) == 1 && res.Entries[0].GetAttributeValue("objectGUID") != "", nil
+}
+
+// ShowDeleted are the commands that let an account see deleted objects: an
+// administrator of the domain runs them one after the other.
+func ShowDeleted(base, account string) [2]string {
+	container := deletedObjects(base)
+	return [2]string{fmt.Sprintf("dsacls \"%s\" /takeownership", container), fmt.Sprintf("dsacls \"%s\" /G \"%s:LCRP\"", container, account)}
 }
 
 // Missing says which of the objects that are known to exist do not any more,

@@ -57,6 +57,25 @@ func TestI2_UnseenDeletion(t *testing.T) {
 	})
 }
 
+// TestSeesDeleted: who may see deleted objects, and who may not.
+func TestSeesDeleted(t *testing.T) {
+	onBoth(t, func(t *testing.T, d *domain) {
+		w := d.world(t)
+		for account, want := range map[string]bool{d.lowly: false, d.reader: true} {
+			c, err := New(Config{DCs: d.dial, Account: account, Password: d.password})
+			w.must("client", err)
+			sees, err := c.SeesDeleted(t.Context(), w.base)
+			c.Close()
+			if w.must("ask", err); sees != want {
+				t.Errorf("%s sees deleted objects: %v", account, sees)
+			}
+		}
+	})
+	if grant := ShowDeleted("DC=corp,DC=example", "svc@corp.example"); grant[1] != `dsacls "CN=Deleted Objects,DC=corp,DC=example" /G "svc@corp.example:LCRP"` {
+		t.Errorf("the command is %s", grant[1])
+	}
+}
+
 // TestLookPace: listing everything takes up no more than its share of the time,
 // and nothing is listed for writes that were shown.
 func TestLookPace(t *testing.T) {
