@@ -85,13 +85,8 @@ func (m Mapping) Check() error {
 // deactivate: it locks people out who had a working password. Where it is
 // wanted it must be asked for.
 func (a Actions) WithDefaults() Actions {
-	for field, value := range map[*UserAction]UserAction{
-		&a.Takeover: ActionRetain, &a.Dissociation: ActionRemove, &a.Disable: ActionSuspend, &a.Expire: ActionExpire,
-	} {
-		if *field == "" {
-			*field = value
-		}
-	}
+	a.Takeover, a.Dissociation = cmp.Or(a.Takeover, ActionRetain), cmp.Or(a.Dissociation, ActionRemove)
+	a.Disable, a.Expire = cmp.Or(a.Disable, ActionSuspend), cmp.Or(a.Expire, ActionExpire)
 	return a
 }
 
