@@ -113,27 +113,45 @@ const (
 
 // profileFields are those of identity.Profile, in the order of JumpCloud's
 // form, with the restrictedFields name that covers each, and AD's attribute.
-var profileFields = []struct {
-	name, restrict, attr string
-	of                   func(*identity.Profile) *string
-}{
-	{"displayname", "displayname", "displayName", func(p *identity.Profile) *string { return &p.DisplayName }},
-	{"description", "description", "description", func(p *identity.Profile) *string { return &p.Description }},
-	{"jobTitle", "jobTitle", "title", func(p *identity.Profile) *string { return &p.JobTitle }},
-	{"department", "department", "department", func(p *identity.Profile) *string { return &p.Department }},
-	{"company", "company", "company", func(p *identity.Profile) *string { return &p.Company }},
-	{"location", "location", "physicalDeliveryOfficeName", func(p *identity.Profile) *string { return &p.Location }},
-	{"employeeType", "employeeType", "employeeType", func(p *identity.Profile) *string { return &p.EmployeeType }},
-	{"phoneNumbers.work", "phoneNumbers", "telephoneNumber", func(p *identity.Profile) *string { return &p.WorkPhone }},
-	{"phoneNumbers.mobile", "phoneNumbers", "mobile", func(p *identity.Profile) *string { return &p.MobilePhone }},
-	{"phoneNumbers.home", "phoneNumbers", "homePhone", func(p *identity.Profile) *string { return &p.HomePhone }},
-	{"phoneNumbers.work_fax", "phoneNumbers", "facsimileTelephoneNumber", func(p *identity.Profile) *string { return &p.WorkFax }},
-	{"addresses.work.streetAddress", "addresses", "streetAddress", func(p *identity.Profile) *string { return &p.Address.Street }},
-	{"addresses.work.locality", "addresses", "l", func(p *identity.Profile) *string { return &p.Address.Locality }},
-	{"addresses.work.region", "addresses", "st", func(p *identity.Profile) *string { return &p.Address.Region }},
-	{"addresses.work.postalCode", "addresses", "postalCode", func(p *identity.Profile) *string { return &p.Address.PostalCode }},
-	{"addresses.work.country", "addresses", "co", func(p *identity.Profile) *string { return &p.Address.Country }},
-	{"addresses.work.poBox", "addresses", "postOfficeBox", func(p *identity.Profile) *string { return &p.Address.POBox }},
+var profileFields = [...]struct{ name, restrict, attr string }{
+	{"displayname", "displayname", "displayName"},
+	{"description", "description", "description"},
+	{"jobTitle", "jobTitle", "title"},
+	{"department", "department", "department"},
+	{"company", "company", "company"},
+	{"location", "location", "physicalDeliveryOfficeName"},
+	{"employeeType", "employeeType", "employeeType"},
+	{"phoneNumbers.work", "phoneNumbers", "telephoneNumber"},
+	{"phoneNumbers.mobile", "phoneNumbers", "mobile"},
+	{"phoneNumbers.home", "phoneNumbers", "homePhone"},
+	{"phoneNumbers.work_fax", "phoneNumbers", "facsimileTelephoneNumber"},
+	{"addresses.work.streetAddress", "addresses", "streetAddress"},
+	{"addresses.work.locality", "addresses", "l"},
+	{"addresses.work.region", "addresses", "st"},
+	{"addresses.work.postalCode", "addresses", "postalCode"},
+	{"addresses.work.country", "addresses", "co"},
+	{"addresses.work.poBox", "addresses", "postOfficeBox"},
+}
+
+// profile are the values of profileFields, in their order. The table has no
+// functions that find them, because whatever is given to a function that the
+// compiler does not know goes to the heap: a whole user for each comparison.
+func profile(p *identity.Profile) [len(profileFields)]*string {
+	return [...]*string{
+		&p.DisplayName, &p.Description, &p.JobTitle, &p.Department, &p.Company, &p.Location, &p.EmployeeType,
+		&p.WorkPhone, &p.MobilePhone, &p.HomePhone, &p.WorkFax,
+		&p.Address.Street, &p.Address.Locality, &p.Address.Region, &p.Address.PostalCode, &p.Address.Country, &p.Address.POBox,
+	}
+}
+
+// profileIndex is where a field is in profileFields; -1: it is none of them.
+func profileIndex(field string) int {
+	for i := range profileFields {
+		if profileFields[i].name == field {
+			return i
+		}
+	}
+	return -1
 }
 
 // Set puts the value of a field into u, under the name that [Action.Fields]
@@ -161,13 +179,11 @@ func Set(u *identity.User, field, value string) bool {
 	case FieldSudo:
 		u.Sudo = value == "true"
 	default:
-		for _, f := range profileFields {
-			if f.name == field {
-				*f.of(&u.Profile) = value
-				return true
-			}
+		i := profileIndex(field)
+		if i < 0 {
+			return false
 		}
-		return false
+		*profile(&u.Profile)[i] = value
 	}
 	return true
 }
@@ -183,28 +199,38 @@ func stamp(t time.Time) string {
 // diff lists the fields in which a JumpCloud user differs from what it shall
 // be. Names and mail addresses are the same in any case of letters.
 func diff(is, want *identity.User, basicOnly bool) []Field {
-	var fields []Field
-	add := func(name, from, to string, same bool) {
-		if !same {
+	var room [12 + len(profileFields)]Field // for all; what is returned has the size it needs
+	fields := room[:0]
+	exact := func(name, from, to string) {
+		if from != to {
 			fields = append(fields, Field{name, from, to})
 		}
 	}
-	exact := func(name, from, to string) { add(name, from, to, from == to) }
-	add(FieldUsername, is.Username, want.Username, strings.EqualFold(is.Username, want.Username))
-	add(FieldEmail, is.Mail, want.Mail, strings.EqualFold(is.Mail, want.Mail))
+	folded := func(name, from, to string) {
+		if !strings.EqualFold(from, to) {
+			fields = append(fields, Field{name, from, to})
+		}
+	}
+	folded(FieldUsername, is.Username, want.Username)
+	folded(FieldEmail, is.Mail, want.Mail)
 	exact(FieldFirst, is.First, want.First)
 	exact(FieldLast, is.Last, want.Last)
 	if !basicOnly {
-		for _, f := range profileFields {
-			exact(f.name, *f.of(&is.Profile), *f.of(&want.Profile))
+		if is.Profile != want.Profile {
+			from, to := profile(&is.Profile), profile(&want.Profile)
+			for i := range profileFields {
+				exact(profileFields[i].name, *from[i], *to[i])
+			}
 		}
 		exact(FieldManager, is.Manager.ID, want.Manager.ID)
 	}
 	exact(FieldDN, is.ExternalDN, want.ExternalDN)
-	exact(FieldExpires, stamp(is.PasswordExpires), stamp(want.PasswordExpires))
+	if !is.PasswordExpires.Equal(want.PasswordExpires) { // within a second it may be the same yet
+		exact(FieldExpires, stamp(is.PasswordExpires), stamp(want.PasswordExpires))
+	}
 	exact(FieldRestrict, is.Restricted, want.Restricted)
 	exact(FieldDelegate, is.DelegatedTo, want.DelegatedTo)
-	return fields
+	return append([]Field(nil), fields...)
 }
 
 // created lists the fields of a new user; empty ones are left out.

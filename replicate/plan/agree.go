@@ -103,7 +103,7 @@ func AppliedGroup(link identity.GroupLink, a Action) identity.GroupLink {
 
 // valuesOf are the values of the fields that name has a name for.
 func valuesOf(fields []Field, name func(string) string) map[string]string {
-	values := make(map[string]string)
+	values := make(map[string]string, len(fields))
 	for _, f := range fields {
 		_, made := Made(f.To)
 		if n := name(f.Name); n != "" && !made {
@@ -137,10 +137,8 @@ func comparedName(field string) string {
 	case FieldEmail, FieldFirst, FieldLast, FieldManager:
 		return field
 	}
-	for _, f := range profileFields {
-		if f.name == field {
-			return field
-		}
+	if profileIndex(field) >= 0 {
+		return field
 	}
 	return ""
 }
@@ -194,10 +192,8 @@ func value(u *identity.User, field string) string {
 	case FieldManager:
 		return u.Manager.ID
 	}
-	for _, f := range profileFields {
-		if f.name == field {
-			return *f.of(&u.Profile)
-		}
+	if i := profileIndex(field); i >= 0 {
+		return *profile(&u.Profile)[i]
 	}
 	return ""
 }

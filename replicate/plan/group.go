@@ -27,7 +27,8 @@ type GroupCase struct {
 	// that are members of it, however deep; sorted.
 	Want []string
 	// Managed are the JumpCloud users that are linked to an AD account. Others
-	// are JumpCloud's own and keep their membership.
+	// are JumpCloud's own and keep their membership. They count where AD is the
+	// authority.
 	Managed map[string]bool
 	// Direct are the JumpCloud users whose accounts are members themselves, and
 	// Namesakes those without an account of whose name one is a member. They
@@ -154,7 +155,10 @@ func (c *GroupCase) rename(v *Verdict) {
 // so; where both sides are, additions and removals of both are merged, and one
 // that was made at JumpCloud is sync's to carry over.
 func (c *GroupCase) members(is []string, v *Verdict) {
-	there, want := set(is), set(c.Want)
+	there := set(is)
+	if n := len(c.Want) - len(is); n > 0 {
+		v.Actions = slices.Grow(v.Actions, n)
+	}
 	var agreed map[string]bool
 	if c.Link != nil {
 		agreed = set(c.Link.Agreed)
@@ -170,8 +174,10 @@ func (c *GroupCase) members(is []string, v *Verdict) {
 		v.Actions = append(v.Actions, c.member(AddMember, id, "a member in AD"))
 	}
 	for _, id := range is {
-		if ours := agreed[id] && !c.Namesakes[id] || c.Managed[id] && c.Use == identity.UseAD; ours && !want[id] {
-			v.Actions = append(v.Actions, c.member(RemoveMember, id, "not a member in AD"))
+		if ours := agreed[id] && !c.Namesakes[id] || c.Managed[id] && c.Use == identity.UseAD; ours {
+			if _, wanted := slices.BinarySearch(c.Want, id); !wanted {
+				v.Actions = append(v.Actions, c.member(RemoveMember, id, "not a member in AD"))
+			}
 		}
 	}
 }

@@ -243,33 +243,3 @@ func TestI8_Incomplete(t *testing.T) {
 		t.Errorf("got %+v, want an error", p)
 	}
 }
-
-// BenchmarkImport plans 100,000 users in 1,000 groups, first and again.
-func BenchmarkImport(b *testing.B) {
-	w := bigWorld(100_000, 1_000)
-	for b.Loop() {
-		p, err := Import(w)
-		if err != nil || len(p.Results) < 100_000 {
-			b.Fatal(len(p.Results), err)
-		}
-	}
-}
-
-func bigWorld(users, groups int) World {
-	w := World{Settings: twoWay, Now: may, Complete: true,
-		Tree: Tree{Users: make(map[identity.GUID]*identity.User, users), Groups: make(map[identity.GUID]identity.Group), ScopeGroup: root}}
-	top := identity.Group{GUID: root, Name: "JumpCloud", Security: true, InRoot: true}
-	for g := range groups {
-		group := identity.Group{GUID: identity.GUID{byte(g), byte(g >> 8), 2}, Name: fmt.Sprint("group", g), Security: true, InRoot: true}
-		for i := g; i < users; i += groups {
-			guid := identity.GUID{byte(i), byte(i >> 8), byte(i >> 16), 3}
-			name := fmt.Sprint("user", i)
-			w.Users[guid] = &identity.User{GUID: guid, DN: "CN=" + name, Username: name, Mail: name + "@corp.example", First: "F", Last: "L", InRoot: true}
-			group.Members = append(group.Members, guid)
-		}
-		w.Groups[group.GUID] = group
-		top.Members = append(top.Members, group.GUID)
-	}
-	w.Groups[root] = top
-	return w
-}

@@ -13,10 +13,14 @@ func (c *UserCase) merge(want *identity.User, v *Verdict) (note string) {
 	if c.Use != identity.UseTwoWay {
 		return ""
 	}
-	agreed := make(map[string]string)
+	var agreed map[string]string
 	var kept []string
-	for _, name := range c.fields() {
-		pair := compared{name, c.Link.Agreed[name], value(want, name), value(c.Cloud, name), c.Rules.exported(name), name == FieldFirst || name == FieldLast}
+	c.eachCompared(want, func(name, ad, cloud string) {
+		base := c.Link.Agreed[name]
+		if ad == cloud && ad == base && name != FieldEmail {
+			return // nobody has edited it
+		}
+		pair := compared{name, base, ad, cloud, c.Rules.exported(name), name == FieldFirst || name == FieldLast}
 		if name == FieldEmail {
 			c.mail(&pair)
 		}
@@ -28,6 +32,9 @@ func (c *UserCase) merge(want *identity.User, v *Verdict) (note string) {
 			}
 		case to == "" && (pair.ad == pair.cloud || name == FieldEmail && strings.EqualFold(pair.ad, pair.cloud)):
 			if _, made := Made(pair.ad); pair.base != pair.ad && !made {
+				if agreed == nil {
+					agreed = make(map[string]string)
+				}
 				agreed[name] = pair.ad
 			}
 		default:
@@ -36,11 +43,11 @@ func (c *UserCase) merge(want *identity.User, v *Verdict) (note string) {
 				kept = append(kept, name)
 			}
 		}
-	}
-	a := Agreement{Fields: agreed, Bound: c.Bound && !c.Link.WasBound}
-	a.Lifted = !c.AD.Disabled && !c.Cloud.Disabled && (c.Link.DisabledByUs || c.Link.SuspendedByUs)
-	if len(agreed) > 0 || a.Bound || a.Lifted {
-		v.Agreed = &a
+	})
+	bound := c.Bound && !c.Link.WasBound
+	lifted := !c.AD.Disabled && !c.Cloud.Disabled && (c.Link.DisabledByUs || c.Link.SuspendedByUs)
+	if len(agreed) > 0 || bound || lifted {
+		v.Agreed = &Agreement{Fields: agreed, Bound: bound, Lifted: lifted}
 	}
 	if len(kept) > 0 {
 		return "edited in JumpCloud, not exported to AD, and left so: " + strings.Join(kept, ", ")
@@ -48,16 +55,20 @@ func (c *UserCase) merge(want *identity.User, v *Verdict) (note string) {
 	return ""
 }
 
-// fields are those that are compared with what was agreed.
-func (c *UserCase) fields() []string {
-	names := []string{FieldEmail, FieldFirst, FieldLast}
+// eachCompared visits the fields that are compared with what was agreed, and
+// what both sides have. The visitor may change want.
+func (c *UserCase) eachCompared(want *identity.User, visit func(name, ad, cloud string)) {
+	visit(FieldEmail, want.Mail, c.Cloud.Mail)
+	visit(FieldFirst, want.First, c.Cloud.First)
+	visit(FieldLast, want.Last, c.Cloud.Last)
 	if c.Mapping.BasicOnly {
-		return names
+		return
 	}
-	for _, f := range profileFields {
-		names = append(names, f.name)
+	ad, cloud := profile(&want.Profile), profile(&c.Cloud.Profile)
+	for i := range profileFields {
+		visit(profileFields[i].name, *ad[i], *cloud[i])
 	}
-	return append(names, FieldManager)
+	visit(FieldManager, want.Manager.ID, c.Cloud.Manager.ID)
 }
 
 // mail: where it is exported, AD's is the attribute alone, and JumpCloud's is

@@ -198,6 +198,7 @@ func (c *SyncCase) create() (v Verdict) {
 	}
 	a := c.action(ADCreateUser, "bound to AD, and no account has the username and mail")
 	a.Name = c.SAM
+	a.Fields = make([]Field, 0, len(values))
 	for _, f := range values {
 		if f.To != "" {
 			a.Fields = append(a.Fields, f)

@@ -502,26 +502,3 @@ func TestI8_SyncLimits(t *testing.T) {
 		}
 	}
 }
-
-// BenchmarkSync plans 100,000 users in 1,000 groups, first and again.
-func BenchmarkSync(b *testing.B) {
-	w := World{Settings: jcIsAuthority, Now: may, Complete: true,
-		Cloud: Cloud{Users: make(map[string]*identity.User), Groups: make(map[string]identity.Group), BoundUsers: make(map[string]bool), BoundGroups: make(map[string]bool), Complete: true}}
-	for g := range 1_000 {
-		group := identity.Group{ID: fmt.Sprint("g", g), Name: fmt.Sprint("group", g)}
-		for i := g; i < 100_000; i += 1_000 {
-			id := fmt.Sprint("u", i)
-			name := fmt.Sprint("user", i)
-			w.Cloud.Users[id] = &identity.User{ID: id, Username: name, Mail: name + "@corp.example", First: "F", Last: name}
-			group.MemberIDs = append(group.MemberIDs, id)
-		}
-		slices.Sort(group.MemberIDs)
-		w.Cloud.Groups[group.ID], w.Cloud.BoundGroups[group.ID] = group, true
-	}
-	for b.Loop() {
-		p, err := Sync(w)
-		if err != nil || len(p.Results) < 101_000 {
-			b.Fatal(len(p.Results), err)
-		}
-	}
-}

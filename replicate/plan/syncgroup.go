@@ -170,6 +170,9 @@ func (c *SyncGroupCase) members(v *Verdict) {
 		base = set(c.Link.Agreed)
 	}
 	merge := c.Use.Imports() && !c.Cloud.Dynamic // else JumpCloud alone says who is a member
+	if n := len(c.Cloud.MemberIDs) - len(c.Direct); n > 0 {
+		v.Actions = slices.Grow(v.Actions, n)
+	}
 	for _, id := range c.Cloud.MemberIDs {
 		_, hasAccount := c.Accounts[id]
 		if hasAccount && !c.Direct[id] && !c.Nested[id] && !(merge && base[id]) {

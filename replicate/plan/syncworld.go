@@ -79,13 +79,7 @@ func (p *planner) syncAll() {
 	s := &syncer{planner: p, made: make(map[identity.GUID]bool), bound: p.byGroups()}
 	maps.Copy(s.bound, p.Cloud.BoundUsers)
 	p.direction = identity.Sync
-	p.Users, p.Groups = maps.Clone(p.Users), maps.Clone(p.Groups)
-	if p.Users == nil {
-		p.Users = make(map[identity.GUID]*identity.User)
-	}
-	if p.Groups == nil {
-		p.Groups = make(map[identity.GUID]identity.Group)
-	}
+	p.Users, p.Groups = cloneFor(p.Users, p.pairs), cloneFor(p.Groups, 0)
 	s.takeNames()
 	p.plan.Notes = append(p.plan.Notes, p.rules.Notes...)
 	var gone, stay, leave []string
@@ -110,7 +104,11 @@ func (p *planner) syncAll() {
 
 // byGroups are the users who are bound by a group.
 func (p *planner) byGroups() map[string]bool {
-	bound := make(map[string]bool)
+	most := 0
+	for id := range p.Cloud.BoundGroups {
+		most = max(most, len(p.Cloud.Groups[id].MemberIDs))
+	}
+	bound := make(map[string]bool, most)
 	for id := range p.Cloud.BoundGroups {
 		for _, member := range p.Cloud.Groups[id].MemberIDs {
 			bound[member] = true
@@ -121,8 +119,9 @@ func (p *planner) byGroups() map[string]bool {
 
 func (s *syncer) takeNames() {
 	n := &s.names
-	n.accounts, n.mails, n.upns = make(map[string]identity.GUID, len(s.Users)), make(map[string]identity.GUID, len(s.Users)), make(map[string]identity.GUID, len(s.Users))
-	n.byGroup, n.common = make(map[string]identity.GUID, len(s.Groups)), make(map[string]string, len(s.Users))
+	room := max(len(s.Users), s.pairs)
+	n.accounts, n.mails, n.upns = make(map[string]identity.GUID, room), make(map[string]identity.GUID, room), make(map[string]identity.GUID, room)
+	n.byGroup, n.common = make(map[string]identity.GUID, len(s.Groups)), make(map[string]string, room)
 	for guid, u := range s.Users {
 		s.takeName(guid, u)
 	}
@@ -149,12 +148,9 @@ func (s *syncer) takeName(guid identity.GUID, u *identity.User) {
 	s.common[cn] = max(s.common[cn], u.DN)
 }
 
-// syncUsers plans users by name, so that a plan reads well and two plans of the
-// same world are equal.
+// syncUsers plans users by name.
 func (s *syncer) syncUsers(ids []string) {
-	slices.SortFunc(ids, func(a, b string) int {
-		return cmp.Or(strings.Compare(fold(s.userName(a)), fold(s.userName(b))), strings.Compare(a, b))
-	})
+	sortByName(ids, func(id string) string { return fold(s.userName(id)) }, strings.Compare)
 	for _, id := range ids {
 		if _, made := Made(id); made {
 			continue // is made of an AD account by this very plan
@@ -198,8 +194,7 @@ func (s *syncer) finish(id, name string, v Verdict) {
 func (s *syncer) userCase(id string) SyncCase {
 	c := SyncCase{Settings: s.Settings, Rules: s.rules, ID: id, Cloud: s.Cloud.Users[id], Bound: s.bound[id]}
 	if guid, linked := s.linkOf[id]; linked {
-		link := s.Links[guid]
-		c.Link, c.AD = &link, s.Users[guid]
+		c.Link, c.AD = new(s.Links[guid]), s.Users[guid]
 	}
 	if c.AD != nil {
 		c.Imported = s.scope.user(c.AD, false) == ""
@@ -264,9 +259,7 @@ func (s *syncer) syncGroups() {
 		seen[link.GroupID] = true
 	}
 	ids := slices.Collect(maps.Keys(seen))
-	slices.SortFunc(ids, func(a, b string) int {
-		return cmp.Or(strings.Compare(s.groupName(a), s.groupName(b)), strings.Compare(a, b))
-	})
+	sortByName(ids, s.groupName, strings.Compare)
 	for _, id := range ids {
 		if _, made := Made(id); made {
 			continue

@@ -118,17 +118,10 @@ func User(c UserCase) Verdict {
 // can have none.
 func (c *UserCase) want() (want identity.User, unusable string) {
 	ad := c.AD
-	name := Username(c.Mapping, ad)
-	switch {
-	case ad.First == "" || ad.Last == "":
-		return want, fmt.Sprintf("JumpCloud needs a first and a last name (givenName %q, sn %q)", ad.First, ad.Last)
-	case ad.JoinMail() == "":
-		return want, "no mail address and no userPrincipalName"
-	case !strings.Contains(ad.JoinMail(), "@"):
-		return want, fmt.Sprintf("%q is not a mail address", ad.JoinMail())
-	case !usable(name):
-		return want, fmt.Sprintf("username %q: JumpCloud wants a letter first, then letters, digits, and . _ - only", name)
+	if unusable = c.unusable(ad); unusable != "" {
+		return want, unusable
 	}
+	name := Username(c.Mapping, ad)
 	want = identity.User{
 		Side: identity.JumpCloud, GUID: ad.GUID, Username: name, Mail: ad.JoinMail(), First: ad.First, Last: ad.Last,
 		ExternalDN: ad.DN, PasswordExpires: ad.PasswordExpires, Manager: identity.Ref{ID: c.ManagerID},
@@ -137,7 +130,10 @@ func (c *UserCase) want() (want identity.User, unusable string) {
 		want.Profile = ad.Profile
 	}
 	if c.Use == identity.UseAD {
-		want.Restricted = restricted(c.Mapping.BasicOnly)
+		want.Restricted = restrictedAll
+		if c.Mapping.BasicOnly {
+			want.Restricted = restrictedBasic
+		}
 		if c.Delegated {
 			want.DelegatedTo = c.ADID
 		}
@@ -146,6 +142,22 @@ func (c *UserCase) want() (want identity.User, unusable string) {
 		Ordered(&want, *c.Link, c.ADID)
 	}
 	return want, ""
+}
+
+// unusable says why an account can have no JumpCloud user; empty: it can.
+func (s *Settings) unusable(ad *identity.User) string {
+	name := Username(s.Mapping, ad)
+	switch mail := ad.JoinMail(); {
+	case ad.First == "" || ad.Last == "":
+		return fmt.Sprintf("JumpCloud needs a first and a last name (givenName %q, sn %q)", ad.First, ad.Last)
+	case mail == "":
+		return "no mail address and no userPrincipalName"
+	case !strings.Contains(mail, "@"):
+		return fmt.Sprintf("%q is not a mail address", mail)
+	case !usable(name):
+		return fmt.Sprintf("username %q: JumpCloud wants a letter first, then letters, digits, and . _ - only", name)
+	}
+	return ""
 }
 
 // Username is the JumpCloud username that an AD account asks for.
@@ -167,6 +179,8 @@ func usable(name string) bool {
 	}
 	return name != ""
 }
+
+var restrictedAll, restrictedBasic = restricted(false), restricted(true)
 
 // restricted are the fields that JumpCloud's admins and users may not write
 // where AD is the authority. The password is among them.
@@ -269,7 +283,8 @@ func (c *UserCase) pair(want identity.User) Verdict {
 	if c.Admin {
 		create.Fields = append(create.Fields, Field{FieldSudo, "", "true"})
 	}
-	return Verdict{Actions: append(away, create, c.action(BindUser, "imported from AD"))}
+	actions := append(make([]Action, 0, len(away)+2), away...)
+	return Verdict{Actions: append(actions, create, c.action(BindUser, "imported from AD"))}
 }
 
 // takeOver pairs the account with a user that was there before.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dirgate/dirgate/store/identity"
@@ -61,9 +60,13 @@ type Plan struct {
 
 // Actions are those of all results.
 func (p *Plan) Actions() []Action {
-	var all []Action
-	for _, r := range p.Results {
-		all = append(all, r.Actions...)
+	n := 0
+	for i := range p.Results {
+		n += len(p.Results[i].Actions)
+	}
+	all := make([]Action, 0, n)
+	for i := range p.Results {
+		all = append(all, p.Results[i].Actions...)
 	}
 	return all
 }
@@ -85,7 +88,8 @@ func Import(w World) (Plan, error) {
 
 func (p *planner) importAll() {
 	p.direction = identity.Import
-	var ending, others []identity.GUID
+	var ending []identity.GUID
+	others := make([]identity.GUID, 0, len(p.Users))
 	for guid := range p.Links {
 		if u, ok := p.Users[guid]; !ok || p.scope.User(u) != "" {
 			ending = append(ending, guid)
@@ -95,6 +99,9 @@ func (p *planner) importAll() {
 		if _, linked := p.Links[guid]; !linked || p.scope.User(u) == "" {
 			others = append(others, guid)
 		}
+	}
+	if without := len(others) - len(p.Links); without > 0 { // of each of them something is said
+		p.plan.Results = slices.Grow(p.plan.Results, without)
 	}
 	p.users(ending)
 	p.users(others)
@@ -108,65 +115,59 @@ type planner struct {
 	scope          *Scope
 	rules          *Rules
 	direction      identity.Direction
-	wanted         map[string][]identity.GUID // accounts in scope by folded username, and by mail
-	byName, byMail map[string][]string        // JumpCloud ids
-	byGroup        map[string]string          // JumpCloud group id by name
-	groupOf        map[string]identity.GUID   // AD group by JumpCloud group id
-	linkOf         map[string]identity.GUID   // AD account by JumpCloud id
-	viaGroup       map[string]bool            // users who are bound by a group
+	wanted         index[identity.GUID]     // accounts in scope by folded username, and by mail
+	byName, byMail index[string]            // JumpCloud ids
+	byGroup        map[string]string        // JumpCloud group id by name
+	groupOf        map[string]identity.GUID // AD group by JumpCloud group id
+	linkOf         map[string]identity.GUID // AD account by JumpCloud id
+	viaGroup       map[string]bool          // users who are bound by a group
+	pairs          int                      // how many users there may be on both sides
 	plan           Plan
 }
 
+// newPlanner makes the indexes, which is about half of what a plan costs that
+// finds nothing to do.
 func newPlanner(w World) *planner {
-	p := &planner{World: w, scope: w.Scope(), rules: NewRules(w.Rules), wanted: make(map[string][]identity.GUID),
-		byName: make(map[string][]string), byMail: make(map[string][]string), byGroup: make(map[string]string),
-		groupOf: make(map[string]identity.GUID), linkOf: make(map[string]identity.GUID)}
-	p.Links, p.GroupLinks = maps.Clone(w.Links), maps.Clone(w.GroupLinks)
-	p.Cloud = Cloud{maps.Clone(w.Cloud.Users), maps.Clone(w.Cloud.Groups), maps.Clone(w.Cloud.BoundUsers), maps.Clone(w.Cloud.BoundGroups), w.Cloud.Complete}
-	p.makeMaps()
-	for guid, u := range p.Users {
-		if name, mail, ok := p.asks(u); ok {
-			p.wanted[name] = append(p.wanted[name], guid)
-			p.wanted[mail] = append(p.wanted[mail], guid)
-		}
+	p := &planner{World: w, scope: w.Scope(), rules: NewRules(w.Rules), byGroup: make(map[string]string, len(w.Cloud.Groups)),
+		groupOf: make(map[string]identity.GUID, len(w.GroupLinks))}
+	p.takeWanted()
+	if p.Use.Syncs() {
+		p.viaGroup = p.byGroups()
+		p.pairs = max(p.pairs, min(len(p.viaGroup)+len(w.Cloud.BoundUsers), len(w.Cloud.Users)))
 	}
+	p.Links, p.GroupLinks = cloneFor(w.Links, p.pairs), cloneFor(w.GroupLinks, 0)
+	p.Cloud = Cloud{cloneFor(w.Cloud.Users, p.pairs), cloneFor(w.Cloud.Groups, 0), cloneFor(w.Cloud.BoundUsers, p.pairs), cloneFor(w.Cloud.BoundGroups, 0), w.Cloud.Complete}
+	known := max(p.pairs, len(p.Cloud.Users))
+	p.byName, p.byMail = newIndex[string](known), newIndex[string](known)
 	for id, u := range p.Cloud.Users {
 		p.index(id, u)
 	}
 	for id, g := range p.Cloud.Groups {
 		p.byGroup[g.Name] = id
 	}
+	p.linkOf = make(map[string]identity.GUID, max(p.pairs, len(p.Links)))
 	for guid, l := range p.Links {
 		p.linkOf[l.JumpCloudID] = guid
 	}
 	for guid, l := range p.GroupLinks {
 		p.groupOf[l.GroupID] = guid
 	}
-	if p.Use == identity.UseTwoWay {
-		p.viaGroup = p.byGroups()
-	}
 	return p
 }
 
-// makeMaps: a clone of nil is nil.
-func (p *planner) makeMaps() {
-	if p.Links == nil {
-		p.Links = make(map[identity.GUID]identity.Link)
+// takeWanted finds out what the accounts in scope want to be called.
+func (p *planner) takeWanted() {
+	p.wanted = newIndex[identity.GUID](0)
+	if !p.Use.Imports() {
+		return
 	}
-	if p.GroupLinks == nil {
-		p.GroupLinks = make(map[identity.GUID]identity.GroupLink)
-	}
-	if p.Cloud.Users == nil {
-		p.Cloud.Users = make(map[string]*identity.User)
-	}
-	if p.Cloud.Groups == nil {
-		p.Cloud.Groups = make(map[string]identity.Group)
-	}
-	if p.Cloud.BoundUsers == nil {
-		p.Cloud.BoundUsers = make(map[string]bool)
-	}
-	if p.Cloud.BoundGroups == nil {
-		p.Cloud.BoundGroups = make(map[string]bool)
+	p.wanted = newIndex[identity.GUID](2 * len(p.Users))
+	for guid, u := range p.Users {
+		if name, mail, ok := p.asks(u); ok {
+			p.wanted.add(name, guid)
+			p.wanted.add(mail, guid)
+			p.pairs++
+		}
 	}
 }
 
@@ -176,37 +177,28 @@ func (p *planner) asks(u *identity.User) (name, mail string, ok bool) {
 	if u.Computer || u.Privileged || p.service(u) || p.scope.User(u) != "" {
 		return "", "", false
 	}
-	c := UserCase{Settings: p.Settings, AD: u}
-	want, unusable := c.want()
-	return fold(want.Username), fold(want.Mail), unusable == ""
+	if p.unusable(u) != "" {
+		return "", "", false
+	}
+	return fold(Username(p.Mapping, u)), fold(u.JoinMail()), true
 }
 
 func (p *planner) index(id string, u *identity.User) {
-	name, mail := fold(u.Username), fold(u.Mail)
-	p.byName[name] = append(p.byName[name], id)
-	p.byMail[mail] = append(p.byMail[mail], id)
+	p.byName.add(fold(u.Username), id)
+	p.byMail.add(fold(u.Mail), id)
 }
 
 func (p *planner) unindex(id string, u *identity.User) {
-	is := func(other string) bool { return other == id }
-	name, mail := fold(u.Username), fold(u.Mail)
-	p.byName[name] = slices.DeleteFunc(p.byName[name], is)
-	p.byMail[mail] = slices.DeleteFunc(p.byMail[mail], is)
+	p.byName.remove(fold(u.Username), id)
+	p.byMail.remove(fold(u.Mail), id)
 }
 
-// users plans accounts by name, so that a plan reads well and two plans of
-// the same world are equal.
+// users plans accounts by name.
 func (p *planner) users(guids []identity.GUID) {
-	p.sort(guids)
+	sortByName(guids, p.name, compareGUID)
 	for _, guid := range guids {
 		p.user(guid)
 	}
-}
-
-func (p *planner) sort(guids []identity.GUID) {
-	slices.SortFunc(guids, func(a, b identity.GUID) int {
-		return cmp.Or(strings.Compare(p.name(a), p.name(b)), compareGUID(a, b))
-	})
 }
 
 // name is what people know an account by.
@@ -241,10 +233,10 @@ func (p *planner) keep(r Result) {
 // userCase gathers what [User] needs.
 func (p *planner) userCase(guid identity.GUID) UserCase {
 	c := UserCase{Settings: p.Settings, Rules: p.rules, Now: p.Now}
-	if link, ok := p.Links[guid]; ok {
-		c.Link = &link
+	if link, ok := p.linked(guid); ok {
+		c.Link = link
 		if cloud, ok := p.Cloud.Users[link.JumpCloudID]; ok {
-			c.Cloud, c.Bound = cloud, p.Cloud.BoundUsers[link.JumpCloudID] || released(&link) && p.viaGroup[link.JumpCloudID]
+			c.Cloud, c.Bound = cloud, p.Cloud.BoundUsers[link.JumpCloudID] || released(link) && p.viaGroup[link.JumpCloudID]
 		}
 	}
 	u, ok := p.Users[guid]
@@ -264,15 +256,23 @@ func (p *planner) userCase(guid identity.GUID) UserCase {
 	return c
 }
 
+// linked copies the link of an account, if it has one.
+func (p *planner) linked(guid identity.GUID) (*identity.Link, bool) {
+	link, ok := p.Links[guid]
+	if !ok {
+		return nil, false
+	}
+	return new(link), true
+}
+
 // rival names another account in scope that asks for the same username or
 // mail address. Neither of two new ones gets a user: which of them is meant
 // only a person can tell.
 func (p *planner) rival(guid identity.GUID, name, mail string) string {
 	for _, asked := range []struct{ what, value string }{{"username", name}, {"mail address", mail}} {
-		for _, other := range p.wanted[asked.value] {
-			if other != guid {
-				return fmt.Sprintf("%s %q is that of %s too: change one of them", asked.what, asked.value, p.Users[other].DN)
-			}
+		if others := p.wanted.others(nil, asked.value, guid); len(others) > 0 {
+			first := p.Users[slices.MinFunc(others, compareGUID)]
+			return fmt.Sprintf("%s %q is that of %s too: change one of them", asked.what, asked.value, first.DN)
 		}
 	}
 	return ""
@@ -282,16 +282,12 @@ func (p *planner) rival(guid identity.GUID, name, mail string) string {
 // the account's own.
 func (p *planner) holders(guid identity.GUID, name, mail string) (holders []Holder) {
 	own := p.Links[guid].JumpCloudID
-	ids := slices.Concat(p.byName[name], p.byMail[mail])
+	ids := p.byMail.others(p.byName.others(nil, name, own), mail, own)
 	slices.Sort(ids)
 	for _, id := range slices.Compact(ids) {
-		if id == own {
-			continue
-		}
 		h := Holder{User: *p.Cloud.Users[id], Bound: p.Cloud.BoundUsers[id]}
 		if other, ok := p.linkOf[id]; ok {
-			link := p.Links[other]
-			h.Link = &link
+			h.Link, _ = p.linked(other)
 			if u, ok := p.Users[other]; ok {
 				h.Username, h.Mail, _ = p.asks(u)
 			}
@@ -331,12 +327,13 @@ func (p *planner) groups() {
 			guids = append(guids, guid)
 		}
 	}
-	slices.SortFunc(guids, func(a, b identity.GUID) int {
-		return cmp.Or(strings.Compare(p.Groups[a].Name, p.Groups[b].Name), compareGUID(a, b))
-	})
-	managed := make(map[string]bool, len(p.Links))
-	for _, link := range p.Links {
-		managed[link.JumpCloudID] = true
+	sortByName(guids, func(guid identity.GUID) string { return p.Groups[guid].Name }, compareGUID)
+	var managed map[string]bool
+	if p.Use == identity.UseAD { // else nobody asks
+		managed = make(map[string]bool, len(p.Links))
+		for _, link := range p.Links {
+			managed[link.JumpCloudID] = true
+		}
 	}
 	for _, guid := range guids {
 		_, linked := p.GroupLinks[guid]
@@ -371,7 +368,9 @@ func (p *planner) groupCase(guid identity.GUID, managed map[string]bool) GroupCa
 		c.HolderBound = p.Cloud.BoundGroups[id]
 		_, c.HolderLinked = p.groupOf[id]
 	}
-	for _, member := range p.scope.Members(guid) {
+	members := p.scope.Members(guid)
+	c.Want = make([]string, 0, len(members))
+	for _, member := range members {
 		if link, ok := p.Links[member]; ok {
 			c.Want = append(c.Want, link.JumpCloudID)
 		}
