@@ -13,6 +13,7 @@ import (
 
 	"github.com/dirgate/dirgate/cmd/internal/admin"
 	"github.com/dirgate/dirgate/cmd/internal/config"
+	"github.com/dirgate/dirgate/delegate"
 	"github.com/dirgate/dirgate/gateway/ldapwire"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/secret"
@@ -277,14 +278,19 @@ func (w *devWorld) register() error {
 	if err != nil {
 		return err
 	}
-	_, err = localOn(w.daemon.opened.store, w.daemon.domains).Register(context.WithoutCancel(w.c.Context), admin.RegisterRequest{
+	answer, err := localOn(w.daemon.opened.store, w.daemon.domains).Register(context.WithoutCancel(w.c.Context), admin.RegisterRequest{
 		Name: w.ad.Domain(), DCs: []string{w.ad.URL()}, CAPEM: new(string(ca)),
 		ScopeGroup:    new("CN=" + adsim.ScopeGroup + ",OU=Groups," + w.ad.BaseDN()),
 		ImportAccount: new(devServiceAccount + "@" + devDomain), ImportPassword: []byte(devServicePassword),
 		JumpCloudURL: new(w.cloud.URL()), JumpCloudLDAP: new(w.cloud.LDAPURL()), JumpCloudCAPEM: new(string(ca)),
 		JumpCloudOrgID: new(w.cloud.OrgID()), JumpCloudAPIKey: []byte(w.facts.APIKey),
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	// As where an import agent has run for a while: AD checks sign-ins, so that
+	// each of the people shows what AD says of its state.
+	return w.cloud.SetDelegation(answer.Domain.JumpCloud.ADID, string(delegate.DelegationEnabled))
 }
 
 // makeToken makes a token that may do everything, for the time that dev runs.

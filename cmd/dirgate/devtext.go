@@ -25,6 +25,7 @@ func (w *devWorld) print() error {
 	b.WriteString("Running until interrupted:\n\n")
 	row("dirgate LDAPS", f.LDAPS)
 	row("dirgate LDAP, StartTLS", f.LDAP)
+	row("user portal", suffixed(f.Delegate, "/"))
 	row("validation API", suffixed(f.Delegate, "/v1/openapi.json"))
 	row("its token", f.DelegateToken)
 	row("dirgate metrics", suffixed(f.Metrics, "/metrics"))
@@ -78,6 +79,7 @@ func (w *devWorld) examples(b *strings.Builder) error {
 		fmt.Fprintf(b, "\n# alice changes her password in AD\n%s", change)
 	}
 	if f.Delegate != "" {
+		b.WriteString(portalExample(f))
 		fmt.Fprintf(b, "\n# is this password right, and if not, why?\ncurl --cacert %s -H 'authorization: Bearer %s' -H 'content-type: application/json' -d '{\"username\":\"dave\",\"password\":\"%s\"}' %s/v1/validate\n",
 			f.CAFile, f.DelegateToken, devPassword, f.Delegate)
 	}
@@ -103,6 +105,21 @@ func (w *devWorld) examples(b *strings.Builder) error {
 	}
 	b.WriteString("\n")
 	return nil
+}
+
+// portalExample is what the user portal shows of each of the people.
+func portalExample(f devFacts) string {
+	return fmt.Sprintf(`
+# the user portal, in a browser that trusts %s (or is told to go on):
+#   %s/
+# everybody's password is %s, and the pages differ:
+#   alice, bob  how the password stands, and a change of it, which JumpCloud has a second later
+#   dave        the password is temporary and must be changed first
+#   frank       the password has expired and must be changed first
+#   carol       disabled; only the right password learns that
+#   erin        locked
+#   mallory     nobody: the same page as a wrong password
+`, f.CAFile, f.Delegate, devPassword)
 }
 
 // importExample is a new user in AD, whom the import makes in JumpCloud.
