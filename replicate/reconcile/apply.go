@@ -79,6 +79,9 @@ func (i *Reconciler) apply(ctx context.Context, d identity.Direction) (next time
 	if err := run.all(ctx); err != nil {
 		return next, err
 	}
+	if len(run.order) > 0 && len(i.directions()) > 1 {
+		i.planned = time.Time{} // what was done in one direction may be for the other to follow
+	}
 	for _, j := range jobs {
 		next = earlier(next, j.next)
 	}

@@ -55,6 +55,7 @@ type world struct {
 	domain store.Domain
 	im     *Reconciler
 	make   func(change ...func(*Config)) *Reconciler
+	writer *ad.Writer // nil where nothing is synced
 }
 
 type dialer struct {
@@ -109,12 +110,18 @@ func newWorld(t testing.TB, change ...func(*store.Domain)) *world {
 	accounts, err := ad.New(conf)
 	w.ok(err)
 	t.Cleanup(accounts.Close)
+	if identity.UseCase(w.domain.UseCase).Syncs() {
+		w.newWriter(conf)
+	}
 	w.make = func(change ...func(*Config)) *Reconciler {
 		reader, err := ad.NewReader(ad.ReaderConfig{Config: conf, Interval: time.Hour})
 		w.ok(err)
 		t.Cleanup(reader.Close)
 		cfg := Config{Store: w.store, Domain: w.domain, Reader: reader, AD: accounts, JumpCloud: client, Now: w.clock.now,
 			Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+		if w.writer != nil {
+			cfg.Writer = w.writer
+		}
 		for _, c := range change {
 			c(&cfg)
 		}
@@ -125,6 +132,17 @@ func newWorld(t testing.TB, change ...func(*store.Domain)) *world {
 	w.im = w.make()
 	w.cloud.ForgetHistory()
 	return w
+}
+
+// newWriter writes as an account that has what sync takes, and no more.
+func (w *world) newWriter(conf ad.Config) {
+	dn, err := w.ad.AddUser(adsim.User{Name: "jcsync", Password: secret.New([]byte("Sync.Pass1"))})
+	w.ok(err)
+	w.ok(w.ad.GrantSync(dn, w.ad.BaseDN()))
+	conf.Account, conf.Password = dn, secret.New([]byte("Sync.Pass1"))
+	w.writer, err = ad.NewWriter(ad.WriterConfig{Config: conf})
+	w.ok(err)
+	w.t.Cleanup(w.writer.Close)
 }
 
 func (w *world) openStore() {
@@ -237,6 +255,9 @@ func (w *world) members(name string) []string {
 // is planned.
 func (w *world) idle() {
 	w.t.Helper()
+	if w.writer != nil {
+		w.soon() // what one direction follows of the other
+	}
 	w.cloud.ForgetHistory()
 	w.clock.add(2 * time.Minute)
 	w.pass()
@@ -252,7 +273,11 @@ func (w *world) idle() {
 	}
 	stats, err := w.store.Stats()
 	w.ok(err)
-	if n := stats.Pending[identity.Import] + stats.Held[identity.Import] + stats.Dead[identity.Import]; n > 0 {
+	n := 0
+	for _, d := range []identity.Direction{identity.Import, identity.Sync} {
+		n += stats.Pending[d] + stats.Held[d] + stats.Dead[d]
+	}
+	if n > 0 {
 		w.t.Errorf("%d changes are open: %+v", n, stats)
 	}
 }
