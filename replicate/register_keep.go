@@ -22,6 +22,7 @@ func Verify(ctx context.Context, d store.Domain, sync *ad.Writer, peers *Peers) 
 		check func(context.Context) error
 	}{
 		{"Active Directory", r.checkAD},
+		{"deleted objects", r.checkDeleted},
 		{"JumpCloud", r.checkJumpCloud},
 		{"JumpCloud AD object", r.verifyDirectory},
 		{"sync account", r.checkSync},

@@ -113,8 +113,8 @@ func TestVerifyDomain(t *testing.T) {
 	d := w.twoWay()
 	w.cloud.ForgetHistory()
 	a, err := w.client.VerifyDomain(t.Context(), domainName)
-	if err != nil || len(a.Checks) != 8 || slices.ContainsFunc(a.Checks, func(c replicate.Check) bool { return c.Failed }) {
-		t.Fatalf("got %+v, %v, want eight checks that pass", a.Checks, err)
+	if err != nil || len(a.Checks) != 9 || slices.ContainsFunc(a.Checks, func(c replicate.Check) bool { return c.Failed }) {
+		t.Fatalf("got %+v, %v, want nine checks that pass", a.Checks, err)
 	}
 	if written := w.cloud.Writes(); len(written) > 0 {
 		t.Errorf("written: %v", written)
@@ -135,7 +135,7 @@ func TestVerifyDomain(t *testing.T) {
 			failed = append(failed, c.Name+": "+c.Detail)
 		}
 	}
-	if err == nil || !strings.Contains(err.Error(), "2 of 8 checks failed") || len(failed) != 2 ||
+	if err == nil || !strings.Contains(err.Error(), "2 of 9 checks failed") || len(failed) != 2 ||
 		!strings.Contains(failed[0], "check --sync-account and --sync-password-file") || !strings.Contains(failed[1], "JumpCloud sync agent: none of ours is registered; run `dirgate domain register corp.example.test` again") {
 		t.Errorf("got %q, %v", failed, err)
 	}
