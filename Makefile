@@ -7,17 +7,19 @@
 # make fuzz       every fuzz target for FUZZTIME each
 # make bench      the gateway against other relays; BENCHFLAGS="-workloads search -rounds 5" passes flags (-h lists them)
 # make bench-go   every Go benchmark; BENCHARGS="-count 5" passes flags
+# make bench-import  the first import of IMPORTUSERS users: the program's CPU time against the time that JumpCloud's request budget takes
 # make clean      remove what make made
 
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME  ?= 30s
 CRASHROUNDS ?= 300
+IMPORTUSERS ?= 10000
 ARGS      ?=
 TESTARGS  ?=
 BENCHARGS ?=
 BENCHFLAGS ?=
 
-.PHONY: build dev test e2e crash ci check fuzz bench bench-go clean
+.PHONY: build dev test e2e crash ci check fuzz bench bench-go bench-import clean
 .DEFAULT_GOAL := build
 
 build:
@@ -58,6 +60,10 @@ bench:
 
 bench-go:
 	testenv/scripts/bench.sh $(BENCHARGS)
+
+# Without the race detector: it is the program's CPU time that counts.
+bench-import:
+	go test -count=1 -v -timeout 30m -run '^TestImportFigures$$' ./testenv/e2e -import-users $(IMPORTUSERS)
 
 clean:
 	rm -rf bin dist
