@@ -179,27 +179,39 @@ func delegationOf(c *cli.Context, b admin.Backend, domain string) (delegationVie
 // agentPromote: with one store on one machine, the daemon that has it is the
 // primary, and nothing else can be.
 func agentPromote(c *cli.Context, io streams) error {
-	direction := identity.Direction(c.String("direction"))
 	return withBackend(c, io, func(b admin.Backend) error {
 		all, err := b.Replication(c.Context, c.String("domain"))
 		if err != nil {
 			return fmt.Errorf("agent promote: %w", err)
 		}
-		if len(all) > 1 && c.String("domain") == "" {
-			return usagef("agent promote: several domains are registered; name one with --domain")
+		text, err := promoted(all, identity.Direction(c.String("direction")))
+		if err != nil {
+			return fmt.Errorf("agent promote: %w", err)
 		}
-		at := slices.IndexFunc(all, func(r admin.Replication) bool { return r.Direction == direction })
-		switch {
-		case at < 0:
-			return fmt.Errorf("agent promote: no registered domain has the direction %q here; see `dirgate domain list`", direction)
-		case all[at].State == admin.Stopped:
-			return fmt.Errorf("agent promote: nothing works on direction %s of %s here: start `dirgate serve` with the role %s, and it is the primary", direction, all[at].Domain, direction)
-		case all[at].State == reconcile.Paused:
-			return fmt.Errorf("agent promote: direction %s of %s is paused here: run `dirgate agent resume --domain %s`; no other node can take over, since the store is on this machine alone", direction, all[at].Domain, all[at].Domain)
-		}
-		_, err = fmt.Fprintf(io.out, "this node is the primary of direction %s of %s already; which of its records JumpCloud calls primary is JumpCloud's to say: its API has no operation for that\n", direction, all[at].Domain)
+		_, err = fmt.Fprintln(io.out, text)
 		return err
 	})
+}
+
+// promoted says that this node is the primary of a direction, or what is
+// needed for that.
+func promoted(all []admin.Replication, direction identity.Direction) (string, error) {
+	all = slices.DeleteFunc(slices.Clone(all), func(r admin.Replication) bool { return r.Direction != direction })
+	if len(all) == 0 {
+		return "", fmt.Errorf("no registered domain has the direction %q here; see `dirgate domain list`", direction)
+	}
+	if len(all) > 1 {
+		return "", usagef("several domains are registered; name one with --domain")
+	}
+	switch r := all[0]; r.State {
+	case admin.Stopped:
+		return "", fmt.Errorf("nothing works on direction %s of %s here: start `dirgate serve` with the role %s, and it is the primary", direction, r.Domain, direction)
+	case reconcile.Paused:
+		return "", fmt.Errorf("direction %s of %s is paused here: run `dirgate agent resume --domain %s --direction %s`; no other node can take over, since the store is on this machine alone",
+			direction, r.Domain, r.Domain, direction)
+	default:
+		return fmt.Sprintf("this node is the primary of direction %s of %s already; which of its records JumpCloud calls primary is JumpCloud's to say: its API has no operation for that", direction, r.Domain), nil
+	}
 }
 
 func agentRemove(c *cli.Context, io streams) error {

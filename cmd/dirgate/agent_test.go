@@ -48,3 +48,33 @@ func TestPrintAgents(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// TestPromoted: what `agent promote` says of each state of a direction.
+func TestPromoted(t *testing.T) {
+	one := func(domain string, d identity.Direction, state reconcile.State) admin.Replication {
+		return admin.Replication{Status: reconcile.Status{Domain: domain, Direction: d, State: state}}
+	}
+	both := []admin.Replication{one("a.example", identity.Import, reconcile.Running), one("a.example", identity.Sync, reconcile.Paused)}
+	for _, tt := range []struct {
+		name      string
+		all       []admin.Replication
+		direction identity.Direction
+		want      string
+		fails     bool
+	}{
+		{"running, of two directions", both, identity.Import, "is the primary of direction import of a.example", false},
+		{"waiting for a side", []admin.Replication{one("a.example", identity.Sync, reconcile.Waiting)}, identity.Sync, "is the primary of direction sync", false},
+		{"paused", both, identity.Sync, "`dirgate agent resume --domain a.example --direction sync`", true},
+		{"stopped", []admin.Replication{one("a.example", identity.Import, admin.Stopped)}, identity.Import, "`dirgate serve` with the role import", true},
+		{"no such direction", both[:1], identity.Sync, "no registered domain has the direction \"sync\"", true},
+		{"several domains", []admin.Replication{both[0], one("b.example", identity.Import, reconcile.Running)}, identity.Import, "name one with --domain", true},
+	} {
+		text, err := promoted(tt.all, tt.direction)
+		if err != nil {
+			text = err.Error()
+		}
+		if !strings.Contains(text, tt.want) || (err != nil) != tt.fails {
+			t.Errorf("%s: %q, %v; want %q", tt.name, text, err, tt.want)
+		}
+	}
+}

@@ -28,7 +28,7 @@ func replicationCommands(io streams) []*cli.Command {
 }
 
 func directionFlag() cli.Flag {
-	return &cli.StringFlag{Name: "direction", Value: string(identity.Import), Usage: "`DIRECTION` of replication; import, from Active Directory to JumpCloud, is the only one of this version"}
+	return &cli.StringFlag{Name: "direction", Value: string(identity.Import), Usage: "`DIRECTION` of replication: import, from Active Directory to JumpCloud, or sync, the other way"}
 }
 
 // pauseCommand pauses a direction of a domain, or ends that; it stands under
