@@ -109,15 +109,17 @@ func TestUseCaseChanges(t *testing.T) {
 	}
 	sync := []string{"--sync-account", "jcsync@" + w.name, "--sync-password-file", w.secretFile("sync", []byte(syncPassword))}
 	agents := map[string]int{"ad": 1, "two-way": 2, "jumpcloud": 1}
-	for _, use := range []string{"two-way", "jumpcloud", "ad", "jumpcloud", "two-way", "ad"} {
+	for n, use := range []string{"two-way", "jumpcloud", "ad", "jumpcloud", "two-way", "ad"} {
 		out := w.must(append([]string{"domain", "update", w.name, "--use-case", use, "--yes"}, sync...)...)
 		sync = nil // it is stored
 		if show := w.must("domain", "show", w.name); !strings.Contains(show, use) || !strings.Contains(out, "every link is kept") && !strings.Contains(w.output.String(), "every link is kept") {
 			t.Errorf("%s: %s\n%s", use, out, show)
 		}
 		w.must("domain", "verify", w.name)
-		if use != "jumpcloud" {
-			w.must("replicate", "resync")
+		w.must("replicate", "resync")
+		if n == 0 {
+			w.plansBoth(t)
+			links = w.links() // two more
 		}
 		if n := len(w.agentsOf()); n != agents[use] {
 			t.Errorf("%s: %d agents, want %d", use, n, agents[use])
@@ -136,6 +138,42 @@ func TestUseCaseChanges(t *testing.T) {
 				t.Errorf("%s: %s is %s", use, dn, out)
 			}
 		}
+	}
+}
+
+// plansBoth: somebody new on each side is planned towards the other, which is
+// then done.
+func (w *world) plansBoth(t *testing.T) {
+	t.Helper()
+	w.must("replicate", "pause", "--direction", "import")
+	w.must("replicate", "pause", "--direction", "sync")
+	w.addUser("hired", []byte(before))
+	id := w.cloud.add(t, "invited", "invited@"+w.name)
+	var d struct {
+		JumpCloud struct {
+			ADID string `json:"adID"`
+		} `json:"jumpcloud"`
+	}
+	if err := json.Unmarshal([]byte(w.must("--output", "json", "domain", "show", w.name)), &d); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.cloud.BindUser(d.JumpCloud.ADID, id, true); err != nil {
+		t.Fatal(err)
+	}
+	plan := w.must("replicate", "plan")
+	for _, line := range []string{`(?m)^import +hired +create-user `, `(?m)^sync +invited +ad-create-user .*sAMAccountName=invited`} {
+		if !regexp.MustCompile(line).MatchString(plan) {
+			t.Errorf("the plan has no %s:\n%s", line, plan)
+		}
+	}
+	if one := w.must("replicate", "plan", "--direction", "sync"); strings.Contains(one, "hired") || !strings.Contains(one, "invited") {
+		t.Errorf("the plan of one direction:\n%s", one)
+	}
+	w.must("replicate", "resume", "--direction", "import")
+	w.must("replicate", "resume", "--direction", "sync")
+	w.must("replicate", "resync")
+	if w.cloud.person("hired").ID == "" || !strings.Contains(w.dc.LDB(t, "", "ldbsearch", "(sAMAccountName=invited)", "dn"), w.dc.PeopleDN()) {
+		t.Error("what was planned was not done")
 	}
 }
 
