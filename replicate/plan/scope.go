@@ -51,7 +51,11 @@ func (w *World) Scope() *Scope {
 // NewScope follows the memberships of a tree; cycles among groups do no harm.
 func NewScope(t Tree) *Scope {
 	s := &Scope{tree: t, all: t.ScopeGroup.IsZero()}
-	s.users, s.groups = t.below(t.ScopeGroup)
+	users, groups := t.below(t.ScopeGroup)
+	s.users, s.groups = make(map[identity.GUID]bool, len(users)), groups
+	for _, guid := range users {
+		s.users[guid] = true
+	}
 	s.admins = make(map[identity.GUID]bool)
 	for _, member := range t.Groups[t.AdminsGroup].Members {
 		s.admins[member] = true
@@ -59,17 +63,19 @@ func NewScope(t Tree) *Scope {
 	return s
 }
 
-// below finds the users and groups of a group, itself included.
-func (t *Tree) below(top identity.GUID) (users, groups map[identity.GUID]bool) {
-	users, groups = make(map[identity.GUID]bool), make(map[identity.GUID]bool)
+// below finds the users and groups of a group, itself included. The users are
+// in the order of their GUIDs.
+func (t *Tree) below(top identity.GUID) (users []identity.GUID, groups map[identity.GUID]bool) {
+	groups = make(map[identity.GUID]bool)
 	if _, ok := t.Groups[top]; !ok {
-		return users, groups
+		return nil, groups
 	}
 	groups[top] = true
 	for todo := []identity.GUID{top}; len(todo) > 0; {
 		last := len(todo) - 1
 		group := t.Groups[todo[last]]
 		todo = todo[:last]
+		users = slices.Grow(users, len(group.Members))
 		for _, member := range group.Members {
 			if _, ok := t.Groups[member]; ok {
 				if !groups[member] {
@@ -77,21 +83,22 @@ func (t *Tree) below(top identity.GUID) (users, groups map[identity.GUID]bool) {
 					todo = append(todo, member)
 				}
 			} else if _, ok := t.Users[member]; ok {
-				users[member] = true
+				users = append(users, member)
 			}
 		}
 	}
-	return users, groups
+	slices.SortFunc(users, compareGUID) // costs little: members are sorted
+	return slices.Compact(users), groups
 }
 
 // User says why an account is not in scope; empty: it is.
-func (s *Scope) User(u *identity.User) (out string) { return s.user(u, s.paired[u.GUID]) }
+func (s *Scope) User(u *identity.User) (out string) { return s.user(u, s.paired) }
 
-func (s *Scope) user(u *identity.User, paired bool) (out string) {
+func (s *Scope) user(u *identity.User, paired map[identity.GUID]bool) (out string) {
 	switch {
 	case !u.InRoot:
 		return "outside the domain's root container"
-	case !s.all && !s.users[u.GUID] && !paired:
+	case !s.all && !s.users[u.GUID] && !paired[u.GUID]:
 		return "not a member of the scope group"
 	}
 	return ""
@@ -122,14 +129,11 @@ func (s *Scope) Admin(guid identity.GUID) bool { return s.admins[guid] }
 // Members are the users in scope of a group and of those within it, by GUID.
 func (s *Scope) Members(group identity.GUID) []identity.GUID {
 	users, _ := s.tree.below(group)
-	members := make([]identity.GUID, 0, len(users))
-	for guid := range users {
-		if s.User(s.tree.Users[guid]) == "" {
-			members = append(members, guid)
-		}
-	}
-	slices.SortFunc(members, compareGUID)
-	return members
+	within := s.groups[group] // then they are all in scope, but for the container
+	return slices.DeleteFunc(users, func(guid identity.GUID) bool {
+		u := s.tree.Users[guid]
+		return !u.InRoot || !within && s.User(u) != ""
+	})
 }
 
 func compareGUID(a, b identity.GUID) int { return bytes.Compare(a[:], b[:]) }

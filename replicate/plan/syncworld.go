@@ -197,7 +197,7 @@ func (s *syncer) userCase(id string) SyncCase {
 		c.Link, c.AD = new(s.Links[guid]), s.Users[guid]
 	}
 	if c.AD != nil {
-		c.Imported = s.scope.user(c.AD, false) == ""
+		c.Imported = s.scope.user(c.AD, nil) == ""
 		return c
 	}
 	if c.Cloud == nil {
@@ -309,17 +309,20 @@ func (s *syncer) syncGroupCase(id string) SyncGroupCase {
 // members are the JumpCloud users with an account in a group, and those with
 // one only in a group within.
 func (p *planner) members(group identity.GUID) (direct, nested map[string]bool) {
-	direct, nested = make(map[string]bool), make(map[string]bool)
-	for _, member := range p.Groups[group].Members {
+	top := p.Groups[group].Members
+	direct = make(map[string]bool, len(top))
+	for _, member := range top {
 		if link, ok := p.Links[member]; ok && p.Users[member] != nil {
 			direct[link.JumpCloudID] = true
 		}
 	}
-	users, groups := p.below(group)
-	if len(groups) < 2 {
-		return direct, nested
+	isGroup := func(member identity.GUID) bool { _, ok := p.Groups[member]; return ok }
+	if !slices.ContainsFunc(top, isGroup) {
+		return direct, nil
 	}
-	for member := range users {
+	nested = make(map[string]bool)
+	users, _ := p.below(group)
+	for _, member := range users {
 		if link, ok := p.Links[member]; ok && !direct[link.JumpCloudID] {
 			nested[link.JumpCloudID] = true
 		}

@@ -308,7 +308,7 @@ func (w *twin) checkEqual() {
 		}
 		users, _ := w.below(guid)
 		inAD := make(map[string]bool)
-		for member := range users {
+		for _, member := range users {
 			if l, ok := w.Links[member]; ok && w.Cloud.Users[l.JumpCloudID] != nil {
 				inAD[l.JumpCloudID] = true
 			}

@@ -174,10 +174,15 @@ func (p *planner) takeWanted() {
 // asks gives the folded username and mail address that an account asks for;
 // not ok: it gets no user.
 func (p *planner) asks(u *identity.User) (name, mail string, ok bool) {
-	if u.Computer || u.Privileged || p.service(u) || p.scope.User(u) != "" {
+	if p.scope.User(u) != "" {
 		return "", "", false
 	}
-	if p.unusable(u) != "" {
+	return p.names(u)
+}
+
+// names is asks of an account in scope.
+func (p *planner) names(u *identity.User) (name, mail string, ok bool) {
+	if u.Computer || u.Privileged || p.service(u) || p.unusable(u) != "" {
 		return "", "", false
 	}
 	return fold(Username(p.Mapping, u)), fold(u.JoinMail()), true
@@ -245,8 +250,11 @@ func (p *planner) userCase(guid identity.GUID) UserCase {
 	}
 	c.AD, c.Out, c.Admin = u, p.scope.User(u), p.scope.Admin(guid)
 	c.ManagerID = p.managerID(u)
-	name, mail, asks := p.asks(u)
-	if !asks {
+	if c.Out != "" {
+		return c
+	}
+	name, mail, ok := p.names(u)
+	if !ok {
 		return c
 	}
 	if c.Link == nil {
@@ -300,6 +308,9 @@ func (p *planner) holders(guid identity.GUID, name, mail string) (holders []Hold
 // managerID is the JumpCloud user of an account's manager, if there is one.
 // JumpCloud lets nobody be their own manager.
 func (p *planner) managerID(u *identity.User) string {
+	if u.Manager.GUID.IsZero() {
+		return ""
+	}
 	id := p.Links[u.Manager.GUID].JumpCloudID
 	if _, there := p.Cloud.Users[id]; !there || u.Manager.GUID == u.GUID {
 		return ""
@@ -397,7 +408,7 @@ func (p *planner) namesakes(group identity.GUID, ids []string) map[string]bool {
 	}
 	names := make(map[string]bool)
 	users, _ := p.below(group)
-	for guid := range users {
+	for _, guid := range users {
 		names[fold(Username(p.Mapping, p.Users[guid]))] = true
 	}
 	same := make(map[string]bool)
