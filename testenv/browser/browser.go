@@ -19,8 +19,21 @@ import (
 // patience bounds each call and each wait.
 const patience = 60 * time.Second
 
-// Available gives the program of a Chromium, or says why there is none.
-func Available() (path, why string) {
+// Need gives the program of a Chromium. Where there is none the test is skipped,
+// or fails if DIRGATE_REQUIRE_CHROMIUM is 1.
+func Need(tb testing.TB) (path string) {
+	tb.Helper()
+	path, why := find()
+	if path == "" && os.Getenv("DIRGATE_REQUIRE_CHROMIUM") == "1" {
+		tb.Fatalf("no Chromium, which DIRGATE_REQUIRE_CHROMIUM asks for: %s", why)
+	}
+	if path == "" {
+		tb.Skipf("SKIPPED: needs a real browser: %s", why)
+	}
+	return path
+}
+
+func find() (path, why string) {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path, ""
@@ -54,17 +67,10 @@ type reply struct {
 
 // Start runs a Chromium for the length of a test. Servers with one of the given
 // certificates are trusted, and no others: they are recognised by their keys.
-// Where there is no Chromium the test is skipped, or fails if
-// DIRGATE_REQUIRE_CHROMIUM is 1.
+// See [Need] for where there is no Chromium.
 func Start(tb testing.TB, trusted ...*x509.Certificate) *Browser {
 	tb.Helper()
-	program, why := Available()
-	if program == "" {
-		if os.Getenv("DIRGATE_REQUIRE_CHROMIUM") == "1" {
-			tb.Fatalf("no Chromium, which DIRGATE_REQUIRE_CHROMIUM asks for: %s", why)
-		}
-		tb.Skipf("SKIPPED: needs a real browser: %s", why)
-	}
+	program := Need(tb)
 	var keys []string
 	for _, c := range trusted {
 		sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)

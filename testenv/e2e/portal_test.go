@@ -75,9 +75,7 @@ func (p visitor) page() (html string) {
 // changes those passwords that can be changed.
 func TestD5_PortalInDev(t *testing.T) {
 	t.Parallel()
-	if program, why := browser.Available(); program == "" {
-		t.Skip("SKIPPED: needs a real browser:", why)
-	}
+	browser.Need(t)
 	d := startDev(t, "--json")
 	var f struct {
 		Portal string `json:"delegate_url"`
@@ -131,9 +129,7 @@ func TestD5_PortalInDev(t *testing.T) {
 // Active Directory, and changes that both sides, one side or none accept.
 func TestD4_PortalOnSamba(t *testing.T) {
 	t.Parallel()
-	if program, why := browser.Available(); program == "" {
-		t.Skip("SKIPPED: needs a real browser:", why)
-	}
+	browser.Need(t)
 	const wrong, changed, jcRefused = "Canary-Wrong-Portal1", "Canary-Changed-Portal2", "Cánary-Jc3"
 	later := map[string]string{"expired": "Canary-Later-Portal4", "temporary": "Canary-Later-Portal5"}
 	w := newWorld(t)
