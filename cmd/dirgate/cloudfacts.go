@@ -192,16 +192,17 @@ func (f *cloudFacts) Delegation(ctx context.Context, domain string) (delegate.De
 	})
 }
 
-func (f *cloudFacts) setDelegation(ctx context.Context, reg store.Domain, next delegate.Delegation) error {
+// setDelegation asks for a state, and gives the one that JumpCloud then shows.
+func (f *cloudFacts) setDelegation(ctx context.Context, reg store.Domain, next delegate.Delegation) (delegate.Delegation, error) {
 	_, client, err := f.client(reg.Name)
 	if err != nil {
-		return err
+		return "", err
 	}
-	_, err = client.UpdateActiveDirectory(ctx, reg.JumpCloud.ADID, jumpcloud.ActiveDirectoryUpdate{DelegationState: string(next)})
+	now, err := client.UpdateActiveDirectory(ctx, reg.JumpCloud.ADID, jumpcloud.ActiveDirectoryUpdate{DelegationState: string(next)})
 	if err != nil {
-		return fmt.Errorf("set the delegation state of %s to %s: %w", reg.Name, next, err)
+		return "", fmt.Errorf("set the delegation state of %s to %s: %w", reg.Name, next, err)
 	}
-	return nil
+	return delegate.Delegation(now.DelegationState), nil
 }
 
 // Policy is the organisation's password policy.

@@ -4,13 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -36,9 +33,11 @@ type delegation struct {
 func (d *daemon) newDelegate(registry *prometheus.Registry) error {
 	log := d.log.With("in", "delegate")
 	recorder := &replicate.BindRecorder{Store: d.opened.store, Peers: d.domains.peers, Log: d.log.With("in", "replicate")}
+	passwords := cloudPasswords{domains: d.domains, log: log, now: time.Now}
 	validator, err := delegate.New(delegate.Config{
 		Domains: (&delegateDomains{domains: d.domains, made: make(map[*gateway.Domain]*delegate.Domain)}).list,
 		Cloud:   newCloudFacts(d.domains), Guard: d.delegateGuard(), Capture: d.opened.store, Record: recorder,
+		Set: passwords, Backlog: passwords, Learn: passwords,
 		Metrics: delegate.NewMetrics(registry), Log: log, Preflight: delegate.Preflight(d.cfg.Delegate.Preflight),
 		Throttle:    delegate.Throttle{PerClient: d.cfg.Delegate.RefusalsPerClient, PerUser: d.cfg.Delegate.RefusalsPerUser},
 		TellUnknown: d.cfg.Delegate.TellUnknownUsers,
@@ -46,7 +45,7 @@ func (d *daemon) newDelegate(registry *prometheus.Registry) error {
 	if err != nil {
 		return err
 	}
-	conf, err := d.delegateTLS()
+	conf, err := delegateTLS(d.certs.Config(), d.cfg.TLS.ClientCAFile, log)
 	if err != nil {
 		validator.Close()
 		return err
@@ -63,7 +62,7 @@ func (d *daemon) newDelegate(registry *prometheus.Registry) error {
 		return err
 	}
 	handler := delegate.Handler(delegate.APIConfig{Validator: validator, Tokens: tokenCheck{d.opened.store}, Log: log, Portal: pages,
-		ClientCertificates: conf.ClientCAs != nil})
+		ClientCertificates: d.cfg.TLS.ClientCAFile != ""})
 	d.delegate = &delegation{validator: validator, listener: plain, server: &http.Server{
 		Handler: handler, TLSConfig: conf, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 20 * time.Second, WriteTimeout: 3 * time.Minute, // a change may take two
@@ -86,27 +85,6 @@ type unguarded struct{ *gateway.Shared }
 // Admit lets every password reach the controller.
 func (unguarded) Admit(context.Context, identity.Account, string, secret.Bytes) (settle func(*ldapwire.Result, bool), held string, answer ldapwire.Result, err error) {
 	return func(*ldapwire.Result, bool) {}, "", ldapwire.Result{}, nil
-}
-
-// delegateTLS is the listener's configuration. Only a certificate of
-// tls.client_ca_file is asked for, and none is needed.
-func (d *daemon) delegateTLS() (*tls.Config, error) {
-	base := d.certs.Config()
-	conf := &tls.Config{MinVersion: base.MinVersion, GetCertificate: base.GetCertificate, NextProtos: []string{"h2", "http/1.1"}}
-	path := d.cfg.TLS.ClientCAFile
-	if path == "" {
-		return conf, nil
-	}
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("tls.client_ca_file: %w", err)
-	}
-	conf.ClientCAs = x509.NewCertPool()
-	if !conf.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("tls.client_ca_file: %s holds no certificate in PEM", path)
-	}
-	conf.ClientAuth = tls.VerifyClientCertIfGiven
-	return conf, nil
 }
 
 // certifiedFor says which hosts the certificate that is served now is for: the
@@ -212,10 +190,11 @@ const delegationEvery = 10 * time.Minute
 func (d *daemon) tendDelegation(ctx context.Context) error {
 	ticker := time.NewTicker(delegationEvery)
 	defer ticker.Stop()
+	waits := make(map[string]bool)
 	for {
 		if all, err := d.domains.registered(); err == nil {
 			for _, reg := range all {
-				d.moveDelegation(ctx, reg)
+				d.moveDelegation(ctx, reg, waits)
 			}
 		} else if !errors.Is(err, errNoDomain) {
 			d.log.Warn("delegation states not looked at", "err", err)
@@ -228,17 +207,23 @@ func (d *daemon) tendDelegation(ctx context.Context) error {
 	}
 }
 
-func (d *daemon) moveDelegation(ctx context.Context, reg store.Domain) {
+// moveDelegation asks JumpCloud for the state that a domain should get. It may
+// keep one pending until an import agent of its own has reported, for which its
+// public API has no call; that is said once, in waits.
+func (d *daemon) moveDelegation(ctx context.Context, reg store.Domain, waits map[string]bool) {
 	facts := newCloudFacts(d.domains)
 	state, err := facts.Delegation(ctx, reg.Name)
-	if err == nil {
-		if next, move := delegate.NextDelegation(state, identity.UseCase(reg.UseCase), true); move {
-			if err = facts.setDelegation(ctx, reg, next); err == nil {
-				d.log.Info("delegated password validation switched on at JumpCloud", "domain", reg.Name, "from", string(state))
-			}
+	next, move := delegate.NextDelegation(state, identity.UseCase(reg.UseCase), true)
+	if err == nil && move {
+		if state, err = facts.setDelegation(ctx, reg, next); err == nil && state == next {
+			d.log.Info("delegated password validation switched on at JumpCloud", "domain", reg.Name)
 		}
 	}
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case err != nil && ctx.Err() == nil:
 		d.log.Warn("delegation state not moved; it will be tried again", "domain", reg.Name, "after", delegationEvery, "err", err)
+	case err == nil && move && state != next && !waits[reg.Name]:
+		d.log.Warn("JumpCloud keeps the delegation pending until an import agent has reported to it, and users who are delegated cannot sign in meanwhile", "domain", reg.Name, "state", string(state))
 	}
+	waits[reg.Name] = err == nil && move && state != next
 }

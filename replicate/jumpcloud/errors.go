@@ -236,6 +236,16 @@ func Unauthorized(err error) bool {
 	})
 }
 
+// Words is JumpCloud's own message about a request that it refused, bounded;
+// empty: it gave none.
+func Words(err error) string {
+	e, ok := errors.AsType[*apiError](err)
+	if !ok {
+		return ""
+	}
+	return e.message
+}
+
 // Violations are the rules that JumpCloud says were broken. It names them
 // only for some requests; the error's text has its message in any case.
 func Violations(err error) []Violation {
