@@ -17,9 +17,9 @@ type dispatcher struct {
 	queue  queue
 	// followed is the last record of the log that was looked at.
 	followed identity.Seq
-	// paused are the changes of domains that a person has paused; they come back
-	// with the end of the pause.
-	paused map[string][]identity.Seq
+	// paused are the changes of directions that a person has paused; they come
+	// back with the end of the pause.
+	paused map[lane][]identity.Seq
 	// busy are the accounts that are worked on, with their other changes.
 	busy map[account][]identity.Seq
 	done chan result // has room for every worker
@@ -31,11 +31,19 @@ type dispatcher struct {
 	hurry   map[identity.Seq]bool
 }
 
+// lane is a direction of a domain.
+type lane struct {
+	domain    string
+	direction identity.Direction
+}
+
+func laneOf(e identity.Entry) lane { return lane{e.Account.Domain, e.Direction} }
+
 // account is what changes are kept in order by.
 type account struct {
 	domain string
 	guid   identity.GUID
-	dn     string // without GUID only
+	dn     string // without GUID only; of a JumpCloud user its id
 }
 
 type result struct {
@@ -52,7 +60,7 @@ type result struct {
 }
 
 func newDispatcher(e *Engine) *dispatcher {
-	return &dispatcher{engine: e, busy: make(map[account][]identity.Seq), paused: make(map[string][]identity.Seq), done: make(chan result, e.cfg.Workers),
+	return &dispatcher{engine: e, busy: make(map[account][]identity.Seq), paused: make(map[lane][]identity.Seq), done: make(chan result, e.cfg.Workers),
 		outages: outages{of: make(map[string]*outage), back: make(chan string)}, waiting: make(map[account]identity.Seq), hurry: make(map[identity.Seq]bool)}
 }
 
@@ -72,17 +80,29 @@ func (d *dispatcher) load() error {
 	}
 	clear(d.paused)
 	d.followed = stats.LastSeq // before the list is read: nothing falls between
+	for _, direction := range []identity.Direction{identity.Import, identity.Sync} {
+		if err := d.loadPending(direction); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *dispatcher) loadPending(direction identity.Direction) error {
 	for after := identity.Seq(0); ; {
-		entries, err := st.Pending(identity.Import, page, after)
+		entries, err := d.engine.cfg.Store.Pending(direction, page, after)
 		if err != nil {
 			return err
 		}
 		for _, entry := range entries {
 			after = entry.Seq
-			if d.outages.holds(entry) || d.hurry[entry.Seq] {
+			if !d.mine(entry) || d.outages.holds(entry) || d.hurry[entry.Seq] {
 				continue
 			}
 			d.queue.put(entry.Seq, entry.NextTry)
+			if direction != identity.Import {
+				continue
+			}
 			if err := d.waits(entry); err != nil {
 				return err
 			}
@@ -91,6 +111,16 @@ func (d *dispatcher) load() error {
 			return nil
 		}
 	}
+}
+
+// mine: changes of state, and of directions that do not run here, are another's
+// to apply.
+func (d *dispatcher) mine(e identity.Entry) bool {
+	absent := d.engine.cfg.NoImport
+	if e.Direction == identity.Sync {
+		absent = d.engine.cfg.NoSync
+	}
+	return !absent && !e.Kind.IsState()
 }
 
 // follow reads what was written to the log since, and nothing else. It looks
@@ -138,10 +168,13 @@ func (d *dispatcher) start(ctx context.Context) error {
 }
 
 func (d *dispatcher) begin(ctx context.Context, entry identity.Entry, now time.Time) {
-	if entry.Direction != identity.Import || entry.Kind.IsState() {
-		return // changes of state are another's to apply
+	if !d.mine(entry) {
+		return
 	}
 	do := d.engine.apply
+	if entry.Direction == identity.Sync {
+		do = d.engine.applySync
+	}
 	switch hurry := d.hurry[entry.Seq]; {
 	case entry.Status == identity.StatusDead && plan.LacksUser(entry.Reason):
 		do = d.engine.revive
@@ -152,8 +185,8 @@ func (d *dispatcher) begin(ctx context.Context, entry identity.Entry, now time.T
 		d.queue.put(entry.Seq, entry.NextTry)
 		return
 	}
-	if d.isPaused(entry.Account.Domain) {
-		d.paused[entry.Account.Domain] = append(d.paused[entry.Account.Domain], entry.Seq)
+	if in := laneOf(entry); d.isPaused(in) {
+		d.paused[in] = append(d.paused[in], entry.Seq)
 		return
 	}
 	if d.outages.hold(entry) {
@@ -171,19 +204,19 @@ func (d *dispatcher) begin(ctx context.Context, entry identity.Entry, now time.T
 	}()
 }
 
-func (d *dispatcher) isPaused(domain string) bool {
-	_, paused, err := d.engine.cfg.Store.Paused(domain, identity.Import)
+func (d *dispatcher) isPaused(in lane) bool {
+	_, paused, err := d.engine.cfg.Store.Paused(in.domain, in.direction)
 	return paused || err != nil // nothing is applied that may be paused
 }
 
 // resume queues what waited for the end of a pause, which is a commit and so
 // wakes run.
 func (d *dispatcher) resume() {
-	for domain, seqs := range d.paused {
-		if d.isPaused(domain) {
+	for in, seqs := range d.paused {
+		if d.isPaused(in) {
 			continue
 		}
-		delete(d.paused, domain)
+		delete(d.paused, in)
 		for _, seq := range seqs {
 			d.queue.put(seq, time.Time{})
 		}
@@ -193,7 +226,7 @@ func (d *dispatcher) resume() {
 func accountOf(entry identity.Entry) account {
 	key := account{domain: entry.Account.Domain, guid: entry.Account.GUID}
 	if key.guid.IsZero() {
-		key.dn = entry.Account.DN
+		key.dn = entry.Account.DN + entry.CloudID
 	}
 	return key
 }

@@ -19,6 +19,8 @@ import (
 type Peers struct {
 	AD        *ad.Client
 	JumpCloud *jumpcloud.Client
+	// Writer sets passwords in AD; nil where nothing goes there.
+	Writer PasswordWriter
 }
 
 // Config describes an Engine.
@@ -31,6 +33,8 @@ type Config struct {
 	// change, so it should keep them.
 	Peers   func(domain string) (*Peers, error)
 	Workers int // accounts worked on side by side; zero means 4
+	// NoImport and NoSync: changes of that direction are another's to apply.
+	NoImport, NoSync bool
 	Metrics *Metrics
 	Log     *slog.Logger
 	// Now is the clock for retry times, which are stored.

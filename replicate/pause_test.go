@@ -28,7 +28,7 @@ func TestPaused(t *testing.T) {
 	}
 	w.want(first, identity.StatusSuperseded, "")
 	w.want(second, identity.StatusPending, "")
-	if n := len(d.paused[domainName]); n != 1 || len(w.cloud.Writes()) > 0 {
+	if n := len(d.paused[lane{domainName, identity.Import}]); n != 1 || len(w.cloud.Writes()) > 0 {
 		t.Errorf("%d changes are parked, want 1; written: %v", n, w.cloud.Writes())
 	}
 	w.run()
@@ -67,7 +67,7 @@ func TestPausedAndReadAgain(t *testing.T) {
 	pass(d.follow)
 	for range 3 {
 		pass(d.load)
-		if n := len(d.paused[domainName]); n != 2 {
+		if n := len(d.paused[lane{domainName, identity.Import}]); n != 2 {
 			t.Errorf("%d changes are parked, want 2", n)
 		}
 	}

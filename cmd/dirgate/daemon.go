@@ -136,6 +136,7 @@ func (d *daemon) newReplication(registry *prometheus.Registry) (err error) {
 	d.domains.counts = replicate.NewMetrics(registry, d.opened.store, time.Now)
 	d.engine, err = replicate.New(replicate.Config{
 		Store: d.opened.store, Opener: d.opened.opener, Peers: d.domains.peers, Workers: d.cfg.Replicate.Workers,
+		NoImport: d.domains.without(roleImport), NoSync: d.domains.without(roleSync),
 		Metrics: d.domains.counts, Log: d.log.With("in", "replicate"), Now: time.Now,
 	})
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/dirgate/dirgate/replicate/ad"
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
 	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
 )
 
@@ -57,6 +58,7 @@ type connection struct {
 	cloud   *gateway.Domain // JumpCloud's LDAP, for its own DNs; nil without
 	names   *ad.Client      // looks bind names up; it has a connection of its own
 	peers   *replicate.Peers
+	writer  *ad.Writer // of peers; nil where nothing is synced
 	dcs     *dc.Set
 	health  *health
 	stop    context.CancelFunc // of its watcher; nil without
@@ -232,7 +234,16 @@ func (d *domains) stored(name string) (*connection, error) {
 		return nil, fmt.Errorf("JumpCloud API key of %s: %w", name, err)
 	}
 	defer key.Wipe()
-	return d.connect(reg, password, key)
+	c, err := d.connect(reg, password, key)
+	if err != nil || !identity.UseCase(reg.UseCase).Syncs() {
+		return c, err
+	}
+	if c.writer, err = d.writer(reg, c); err != nil {
+		d.log.Error("no passwords go to Active Directory", "domain", name, "err", err)
+		return c, nil // sessions are served all the same
+	}
+	c.peers.Writer = c.writer
+	return c, nil
 }
 
 // peers is what the replicator asks for.
@@ -402,4 +413,7 @@ func (c *connection) close() {
 	}
 	c.peers.AD.Close()
 	c.names.Close()
+	if c.writer != nil {
+		c.writer.Close()
+	}
 }

@@ -220,4 +220,3 @@ func (c *company) byGUID(guid identity.GUID) *ldap.Entry {
 func (c *company) openReasons() string {
 	return (&history{world: c.world}).openReasons()
 }
-
