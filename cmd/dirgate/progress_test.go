@@ -57,8 +57,9 @@ func TestGuardsOf(t *testing.T) {
 			t.Errorf("%s: %+v by default, want %+v", class, got[class], limit)
 		}
 	}
-	other := guardsOf(config.Guards{Removals: config.Guard{Count: 1, Percent: 2}, Suspensions: config.Guard{Count: 3}, Groups: config.Guard{Count: 4}, Memberships: config.Guard{Count: 5}})
-	for class, n := range map[plan.Class]int{plan.Removals: 1, plan.Suspensions: 3, plan.GroupEnds: 4, plan.Memberships: 5} {
+	other := guardsOf(config.Guards{Removals: config.Guard{Count: 1, Percent: 2}, Suspensions: config.Guard{Count: 3}, Groups: config.Guard{Count: 4}, Memberships: config.Guard{Count: 5},
+		ADDisables: config.Guard{Count: 6}, ADMemberships: config.Guard{Count: 7}})
+	for class, n := range map[plan.Class]int{plan.Removals: 1, plan.Suspensions: 3, plan.GroupEnds: 4, plan.Memberships: 5, plan.ADDisables: 6, plan.ADMemberships: 7} {
 		if other[class].Count != n {
 			t.Errorf("%s: %+v, want a count of %d", class, other[class], n)
 		}

@@ -97,7 +97,8 @@ func insightsOf(cfg *config.Config, reg store.Domain) string {
 // the configuration does not have.
 func guardsOf(g config.Guards) plan.Limits {
 	limits := plan.DefaultLimits()
-	for class, limit := range map[plan.Class]config.Guard{plan.Removals: g.Removals, plan.Suspensions: g.Suspensions, plan.GroupEnds: g.Groups, plan.Memberships: g.Memberships} {
+	for class, limit := range map[plan.Class]config.Guard{plan.Removals: g.Removals, plan.Suspensions: g.Suspensions, plan.GroupEnds: g.Groups, plan.Memberships: g.Memberships,
+		plan.ADDisables: g.ADDisables, plan.ADMemberships: g.ADMemberships} {
 		limits[class] = plan.Limit{Count: limit.Count, Percent: limit.Percent}
 	}
 	return limits

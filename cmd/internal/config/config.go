@@ -118,7 +118,8 @@ type Replicate struct {
 // Guards are the safety thresholds: what takes more from people at once waits
 // for a person.
 type Guards struct {
-	Removals, Suspensions, Groups, Memberships Guard
+	Removals, Suspensions, Groups, Memberships Guard // of the import
+	ADDisables, ADMemberships                  Guard // of sync
 }
 
 // Guard is one of them: either is enough.
@@ -164,7 +165,8 @@ func Default() Config {
 		Admin:     Admin{Socket: "/run/dirgate/admin.sock"},
 		JumpCloud: JumpCloud{RequestsPerSecond: 10, MaxInFlight: 4},
 		Replicate: Replicate{Workers: 4, ImportInterval: Duration(90 * time.Second), ChangeNotification: true, SyncInterval: Duration(5 * time.Second), FullEvery: Duration(6 * time.Hour)},
-		Guards:    Guards{Removals: Guard{20, 10}, Suspensions: Guard{20, 10}, Groups: Guard{5, 20}, Memberships: Guard{100, 20}},
+		Guards: Guards{Removals: Guard{20, 10}, Suspensions: Guard{20, 10}, Groups: Guard{5, 20}, Memberships: Guard{100, 20},
+			ADDisables: Guard{20, 10}, ADMemberships: Guard{100, 20}},
 		Changelog: Changelog{Retention: Duration(90 * 24 * time.Hour)},
 		Log:       Log{Level: "info", Format: "text"},
 	}

@@ -24,8 +24,9 @@ func custom() Config {
 		Metrics:   Metrics{Listen: "127.0.0.1:0"},
 		Admin:     Admin{Socket: "/srv/admin.sock"},
 		JumpCloud: JumpCloud{ClientID: "client", ClientSecretFile: "/srv/keys/jc.secret", TokenURL: "https://token.example.test/oauth2/token", InsightsURL: "https://insights.example.test/v1", RequestsPerSecond: 2.5, MaxInFlight: 1},
-		Replicate: Replicate{Workers: 9, ImportInterval: Duration(5 * time.Second), FullEvery: Duration(time.Hour)},
-		Guards:    Guards{Removals: Guard{1, 2.5}, Suspensions: Guard{3, 4}, Groups: Guard{6, 7}, Memberships: Guard{8, 100}},
+		Replicate: Replicate{Workers: 9, ImportInterval: Duration(5 * time.Second), FullEvery: Duration(time.Hour), SyncInterval: Duration(2 * time.Second)},
+		Guards: Guards{Removals: Guard{1, 2.5}, Suspensions: Guard{3, 4}, Groups: Guard{6, 7}, Memberships: Guard{8, 100},
+			ADDisables: Guard{10, 11}, ADMemberships: Guard{12, 13}},
 		Changelog: Changelog{Retention: Duration(1000 * time.Hour)},
 		Log:       Log{Level: "debug", Format: "json"},
 	}
@@ -61,11 +62,14 @@ replicate:
   import_interval: 5s
   change_notification: false
   full_every: 1h
+  sync_interval: 2s
 guards:
   removals: {count: 1, percent: 2.5}
   suspensions: {count: 3, percent: 4}
   groups: {count: 6, percent: 7}
   memberships: {count: 8, percent: 100}
+  ad_disables: {count: 10, percent: 11}
+  ad_memberships: {count: 12, percent: 13}
 changelog:
   retention: 1000h
 log:

@@ -141,6 +141,12 @@ var keys = []key{
 	guardCount("guards.memberships", "The same for members taken out of groups.",
 		func(c *Config) *Guard { return &c.Guards.Memberships }),
 	guardPercent("guards.memberships", func(c *Config) *Guard { return &c.Guards.Memberships }),
+	guardCount("guards.ad_disables", "The same for accounts that sync disables in Active Directory.",
+		func(c *Config) *Guard { return &c.Guards.ADDisables }),
+	guardPercent("guards.ad_disables", func(c *Config) *Guard { return &c.Guards.ADDisables }),
+	guardCount("guards.ad_memberships", "The same for members that sync takes out of groups in Active Directory.",
+		func(c *Config) *Guard { return &c.Guards.ADMemberships }),
+	guardPercent("guards.ad_memberships", func(c *Config) *Guard { return &c.Guards.ADMemberships }),
 
 	duration("changelog.retention", "How long the records of a change are kept after it ended. A dead letter that\nnobody retried for so long is discarded, with its password.",
 		func(c *Config) *Duration { return &c.Changelog.Retention }, 24*time.Hour, 10*365*24*time.Hour),

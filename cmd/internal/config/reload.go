@@ -21,6 +21,10 @@ var live = []string{
 	"guards.groups.percent",
 	"guards.memberships.count",
 	"guards.memberships.percent",
+	"guards.ad_disables.count",
+	"guards.ad_disables.percent",
+	"guards.ad_memberships.count",
+	"guards.ad_memberships.percent",
 	"log.level",
 }
 
