@@ -113,6 +113,7 @@ func TestP4_Canary(t *testing.T) {
 }
 
 func canary(t *testing.T, w *world) {
+	w.must("domain", "register", w.name, "--jumpcloud-ldap-url", w.cloud.LDAPURL())
 	w.serve()
 	const accepted, refused, wrong, dead, pending, reset = "Canary-Accepted-Pässwörd1", "cánary", "Canary-Wrong-Bind2", "Canary-Dead-Letter3", "Canary-Pending-Secret4", "Canary-Reset-By-Admin5"
 
@@ -123,7 +124,8 @@ func canary(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	w.cloud.wantAccepted(t, soon, "alice", accepted)
-	if err := w.change(accepted, refused); err == nil {
+	throughAPI, now := w.canaryByAPI(accepted)
+	if err := w.change(now, refused); err == nil {
 		t.Fatal("the short password was accepted")
 	}
 	c := w.conn()
@@ -135,7 +137,7 @@ func canary(t *testing.T, w *world) {
 	if err := c.Modify(req); err == nil {
 		t.Fatal("a malformed unicodePwd was accepted")
 	}
-	others := w.otherForms(c, accepted)
+	others := append(w.otherForms(c, now), throughAPI...)
 	w.cloud.SetPolicy(jcsim.PasswordPolicy{EnableMinLength: true, MinLength: 60})
 	if err := w.change(others[0], dead); err != nil {
 		t.Fatal(err)
@@ -163,6 +165,25 @@ func canary(t *testing.T, w *world) {
 			t.Errorf("the metrics name %q", name)
 		}
 	}
+}
+
+// canaryByAPI sends passwords and tokens to the delegate API, right and wrong,
+// and returns them, and what the password of alice is then.
+func (w *world) canaryByAPI(now string) (secrets []string, next string) {
+	w.t.Helper()
+	const wrong, lower, changed = "Canary-Wrong-By-Api11", "canaryrefusedbytheapi", "Canary-Changed-By-Api12"
+	token := w.token("validate,change,status")
+	broken := token[:len(token)-8] + "canary--"
+	w.validate(token, "alice", now, `"verdict":"accepted"`)
+	w.validate(token, "alice", wrong, `"reason":"bad_credentials"`)
+	w.validate(broken, "alice", now, " 401")
+	w.curl(token, "/v1/validate", `{"username":"alice","password":"`+wrong+`"`, " 400") // half an object
+	w.curl(token, "/v1/validate", `{"`+wrong+`":"alice","password":"`+wrong+`"}`, " 400")
+	w.changeByAPI(token, wrong, changed, `"reason":"bad_credentials"`)
+	w.changeByAPI(token, now, lower, `"reason":"policy"`)
+	w.changeByAPI(token, now, changed, `{"outcome":"changed"}`)
+	w.cloud.wantAccepted(w.t, soon, "alice", changed)
+	return []string{wrong, lower, changed, token, broken}, changed
 }
 
 // TestP4_NoCoreDumps: the daemon's memory stays its own.
