@@ -73,6 +73,10 @@ func (d *domains) reader(reg store.Domain, c *connection) (*ad.Reader, error) {
 // writer writes to a domain as the sync account.
 func (d *domains) writer(reg store.Domain, c *connection) (*ad.Writer, error) {
 	password, err := d.store.Credential(reg.Name, store.CredSyncPassword, d.opener)
+	if errors.Is(err, store.ErrNotFound) { // registered before there were sync accounts
+		return nil, fmt.Errorf("%s is not replicated: its use case, %s, writes to Active Directory, and it has no sync account; "+
+			"run `dirgate domain update %s --sync-account NAME --sync-password-file FILE`", reg.Name, reg.UseCase, reg.Name)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sync account's password of %s: %w", reg.Name, err)
 	}
