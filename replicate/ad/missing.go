@@ -30,9 +30,10 @@ const (
 	lookEvery = 500 * time.Millisecond
 	// lookShare bounds the listing of everything to one part in so many of the
 	// time, however large the domain is; lookBurst is how much of that may be
-	// saved up, so that a listing need not wait after a quiet time.
+	// saved up, so that a listing need not wait after a quiet time: some of a
+	// domain of many thousand users.
 	lookShare = 20
-	lookBurst = 5 * time.Second
+	lookBurst = 30 * time.Second
 )
 
 // wrote notes what was read up to a USN: so many of the writes since the last

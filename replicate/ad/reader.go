@@ -53,8 +53,8 @@ type ReaderConfig struct {
 // (Samba never, Windows not by USN). Such a Reader asks for highestCommittedUSN
 // twice a second while it waits, and wakes when it has moved. When there were
 // writes that belong to no object that it was shown, its Batch says that it is
-// time for [Reader.Missing]. Listing takes up no more than 1/20 of the time: 5 s
-// of it in advance after a quiet time, and no more than that.
+// time for [Reader.Missing]. Listing takes up no more than 1/20 of the time, and
+// 30 s of that may be saved up. Until then a deletion waits.
 //
 // No change tells that an object was hidden from the service account, or when a
 // password policy for some users (msDS-PasswordSettings) changes that it may
