@@ -63,6 +63,11 @@ func (p *Portal) changePage(w http.ResponseWriter, r *http.Request) {
 			content.Reasons = reasonOf(n.Reason, n.Authority, n.Wait)
 		}
 	}
+	if s.must == delegate.MustChange && rules.AD != nil {
+		own := *rules.AD
+		own.MinAge = 0 // a temporary password may be changed at once
+		rules.AD = &own
+	}
 	view.Groups = groupsOf(t, rules, n)
 	content.Data = view
 	p.render(w, r, http.StatusOK, "change", content)

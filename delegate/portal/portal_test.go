@@ -348,6 +348,21 @@ func TestD4_Change(t *testing.T) {
 	}
 }
 
+// TestRulesOfATemporaryPassword: AD asks for no age of one, so the page does not.
+func TestRulesOfATemporaryPassword(t *testing.T) {
+	s, f := newServer(t)
+	for name, want := range map[string]bool{"dave": false, "frank": true} {
+		c := newClient(t, s)
+		c.signIn(name, right)
+		if page := c.get("/change-password").body; strings.Contains(page, "1 day old") != want || !strings.Contains(page, "At least 8 characters") {
+			t.Errorf("%s: the minimum age is shown: %v, want %v", name, !want, want)
+		}
+	}
+	if f.policies.AD.MinAge == 0 {
+		t.Error("the directory's own policy was changed")
+	}
+}
+
 // TestNotesCannotBeForged: what a page says comes from the portal.
 func TestNotesCannotBeForged(t *testing.T) {
 	now := time.Now()
