@@ -14,7 +14,8 @@ import (
 type BindRecorder interface {
 	// RecordBind decides whether replication wants the password of
 	// change.Account and lacks it, and only then keeps it, sealed. PwdLastSet of
-	// change is that of the password. It may take a while, and is called for a
+	// change is that of the password. Of a bind at a Foreign directory, direction
+	// sync, Account has its bind DN, and the domain of [Domain.Of], alone. It may take a while, and is called for a
 	// few accounts at a time. An error means that nothing was recorded.
 	RecordBind(ctx context.Context, change identity.Change, password secret.Bytes) (identity.BindOutcome, error)
 }
@@ -40,7 +41,7 @@ const lessonWaits = 20
 // be learnt from it; else nil. What is known already costs a look into a map.
 func (s *session) newLesson(msg ldapwire.Message, req ldapwire.BindRequest, a *attempt) *lesson {
 	l, domain := s.srv.lessons, s.home()
-	if l == nil || domain == nil || domain.Foreign || !domain.Capture || len(req.Name) == 0 || s.inClear || req.Auth != ldapwire.AuthSimple {
+	if l == nil || domain == nil || !domain.learns() || len(req.Name) == 0 || s.inClear || req.Auth != ldapwire.AuthSimple {
 		return nil
 	}
 	if a != nil {
@@ -100,6 +101,12 @@ func (s *session) learn() error {
 	}
 	s.lesson = nil
 	defer l.forget()
+	if domain := s.up.domain; domain.Foreign {
+		// What the user has to do with AD, the recorder finds out.
+		s.record(l, identity.Change{Kind: identity.PasswordBind, Direction: identity.Sync, Actor: clip(s.name),
+			Account: identity.Account{Domain: domain.Of, DN: s.name}, DC: s.up.name})
+		return nil
+	}
 	b, err := s.readIdentity()
 	if errors.Is(err, errNotSent) || errors.Is(err, errUnanswered) {
 		return err

@@ -40,9 +40,17 @@ type Domain struct {
 	DCs     Dialer
 	Capture bool // false: passwords are validated and never captured
 	// Foreign is a directory that is no AD, such as JumpCloud's LDAP. Only
-	// binds of DNs below BaseDN go there; nothing is captured or translated.
+	// binds of DNs below BaseDN go there; nothing is translated, and no change
+	// of a password captured.
 	Foreign bool
+	// Of is the registered domain whose users a Foreign directory has, if the
+	// passwords that are right there are to be recorded for that domain, where
+	// Capture is set too; empty: they are not.
+	Of string
 }
+
+// learns: passwords that binds prove are wanted.
+func (d *Domain) learns() bool { return d.Capture && (!d.Foreign || d.Of != "") }
 
 // Config describes a Server. Zero durations and sizes mean the defaults.
 type Config struct {

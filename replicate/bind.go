@@ -23,12 +23,16 @@ type BindRecorder struct {
 	// Peers gives the clients of a domain, as Config.Peers does.
 	Peers func(domain string) (*Peers, error)
 	Log   *slog.Logger
+	Now   func() time.Time // nil: time.Now
 }
 
 // RecordBind records the password of an account, whose pwdLastSet
 // change.PwdLastSet is, if it is wanted. The caller keeps password. An error
 // means that nothing was recorded, because a side or the store does not answer.
 func (r *BindRecorder) RecordBind(ctx context.Context, change identity.Change, password secret.Bytes) (identity.BindOutcome, error) {
+	if change.Direction == identity.Sync {
+		return r.recordCloud(ctx, change, password)
+	}
 	// What the store knows settles nearly all, and asks nobody.
 	if outcome, err := refusedBind(r.Store.CheckProven(change)); outcome != "" || err != nil {
 		return outcome, err

@@ -35,8 +35,8 @@ type Config struct {
 	Workers int // accounts worked on side by side; zero means 4
 	// NoImport and NoSync: changes of that direction are another's to apply.
 	NoImport, NoSync bool
-	Metrics *Metrics
-	Log     *slog.Logger
+	Metrics          *Metrics
+	Log              *slog.Logger
 	// Now is the clock for retry times, which are stored.
 	Now func() time.Time
 	// AnswerLimit is how long a DC may take to answer a password change; an

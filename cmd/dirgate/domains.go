@@ -103,7 +103,7 @@ func (d *domains) connect(reg store.Domain, importPassword, apiKey secret.Bytes)
 	return &connection{
 		gateway: gateway.Domain{Name: reg.Name, NetBIOS: reg.NetBIOS, BaseDN: reg.BaseDN, DCs: set,
 			Capture: reg.PasswordSync != store.PasswordSyncValidateOnly},
-		cloud:  cloudLDAP(reg.JumpCloud),
+		cloud:  cloudLDAP(reg),
 		names:  names,
 		peers:  &replicate.Peers{AD: directory, JumpCloud: cloud},
 		dcs:    set,
@@ -158,11 +158,15 @@ func (d *domains) identify(c *jumpcloud.Config, apiKey secret.Bytes) error {
 
 // cloudLDAP is JumpCloud's LDAP as a directory that sessions can bind at, if
 // the registration names it. What is wrong with it concerns its sessions only.
-func cloudLDAP(reg store.JumpCloudRegistration) *gateway.Domain {
+func cloudLDAP(domain store.Domain) *gateway.Domain {
+	reg := domain.JumpCloud
 	if reg.LDAPURL == "" || reg.OrgID == "" {
 		return nil
 	}
 	d := &gateway.Domain{Name: "JumpCloud's LDAP", BaseDN: "o=" + reg.OrgID + ",dc=jumpcloud,dc=com", Foreign: true}
+	if identity.UseCase(domain.UseCase).Syncs() && domain.PasswordSync != store.PasswordSyncValidateOnly {
+		d.Capture, d.Of = true, domain.Name
+	}
 	conf, err := certs.Client(reg.CAPEM, "")
 	if err != nil {
 		d.DCs = unusable{fmt.Errorf("CA of %s: %w", reg.LDAPURL, err)}
