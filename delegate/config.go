@@ -220,14 +220,19 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.OldPasswordPeriod, DefaultOldPasswordPeriod)
 	setDefault(&c.RefusalTime, DefaultRefusalTime)
 	setDefault(&c.Idle, DefaultIdle)
-	setDefault(&c.Throttle.PerClient, DefaultPerClient)
-	setDefault(&c.Throttle.PerClientEvery, DefaultPerClientEvery)
-	setDefault(&c.Throttle.PerUser, DefaultPerUser)
-	setDefault(&c.Throttle.PerUserEvery, DefaultPerUserEvery)
+	c.Throttle = c.Throttle.withDefaults()
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	return c, nil
+}
+
+func (t Throttle) withDefaults() Throttle {
+	setDefault(&t.PerClient, DefaultPerClient)
+	setDefault(&t.PerClientEvery, DefaultPerClientEvery)
+	setDefault(&t.PerUser, DefaultPerUser)
+	setDefault(&t.PerUserEvery, DefaultPerUserEvery)
+	return t
 }
 
 func setDefault[T comparable](field *T, value T) {

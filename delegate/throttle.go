@@ -9,16 +9,24 @@ import (
 	"time"
 )
 
+// SetThrottle replaces the bounds of refusals while the Validator runs. What was
+// refused counts.
+func (v *Validator) SetThrottle(t Throttle) {
+	t = t.withDefaults()
+	v.clients.set(t.PerClient, t.PerClientEvery)
+	v.users.set(t.PerUser, t.PerUserEvery)
+}
+
 // limiter is a token bucket for each key: a refusal takes a token, and nothing
 // else does. What is on its way may become a refusal, so no more is let on its
 // way than there are tokens; the rest waits for an answer, and is sent away only
 // when there is no token left and nothing on its way that may leave one.
 type limiter struct {
-	burst float64
-	every time.Duration
-	now   func() time.Time
+	now func() time.Time
 
 	mu      sync.Mutex
+	burst   float64            // guarded by mu
+	every   time.Duration      // guarded by mu
 	buckets map[string]*bucket // guarded by mu
 }
 
@@ -37,6 +45,18 @@ func newLimiter(burst int, every time.Duration, now func() time.Time) *limiter {
 	return &limiter{burst: float64(burst), every: every, now: now, buckets: make(map[string]*bucket)}
 }
 
+// set replaces the bounds; the refusals that a bucket holds stay.
+func (l *limiter) set(burst int, every time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	for _, b := range l.buckets {
+		b.tokens, b.at = l.level(b, now)+float64(burst)-l.burst, now
+	}
+	l.burst, l.every = float64(burst), every
+}
+
+// level is how many tokens a bucket has; the caller holds mu.
 func (l *limiter) level(b *bucket, now time.Time) float64 {
 	return min(l.burst, b.tokens+float64(now.Sub(b.at))/float64(l.every))
 }

@@ -109,3 +109,21 @@ func TestThrottle_RightAtOnce(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestSetThrottle: other bounds hold at once, and what was refused counts.
+func TestSetThrottle(t *testing.T) {
+	v, _ := newStubbed(t)
+	ask := func(password, want string) {
+		t.Helper()
+		if got := short(v.Validate(t.Context(), "alice", pw(password), "192.0.2.1")); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	ask("wrong1", "refused bad_credentials")
+	ask("wrong2", "refused bad_credentials")
+	v.SetThrottle(Throttle{PerUser: 3})
+	ask("wrong3", "refused bad_credentials")
+	ask(right, "undecided throttled")
+	v.SetThrottle(Throttle{PerUser: 4})
+	ask(right, "accepted ad")
+}

@@ -319,3 +319,24 @@ func TestUnguarded(t *testing.T) {
 		}
 	}
 }
+
+// TestReloadThrottle: the delegate's limits follow the file.
+func TestReloadThrottle(t *testing.T) {
+	cfg := newInstallation(t)
+	cfg.Delegate.Listen = "127.0.0.1:0"
+	d, log := newTestDaemon(t, cfg)
+	startRegistered(t, d, "corp.test")
+	text, err := os.ReadFile(cfg.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := newSettings(d).apply([]byte(strings.Replace(string(text), "#refusals_per_user: 10", "refusals_per_user: 2", 1))); err != nil {
+		t.Fatal(err)
+	}
+	log.wait(t, `changed=delegate.refusals_per_user`)
+	for i, want := range []delegate.Outcome{delegate.Refused, delegate.Refused, delegate.Undecided} {
+		if v := d.delegate.validator.Validate(t.Context(), "nobody", secret.New([]byte("x")), "192.0.2.1"); v.Verdict != want {
+			t.Errorf("try %d: got %+v", i, v)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dirgate/dirgate/cmd/internal/config"
 	"github.com/dirgate/dirgate/delegate"
 	"github.com/dirgate/dirgate/delegate/portal"
 	"github.com/dirgate/dirgate/gateway"
@@ -39,7 +40,7 @@ func (d *daemon) newDelegate(registry *prometheus.Registry) error {
 		Cloud:   newCloudFacts(d.domains), Guard: d.delegateGuard(), Capture: d.opened.store, Record: recorder,
 		Set: passwords, Backlog: passwords, Learn: passwords,
 		Metrics: delegate.NewMetrics(registry), Log: log, Preflight: delegate.Preflight(d.cfg.Delegate.Preflight),
-		Throttle:    delegate.Throttle{PerClient: d.cfg.Delegate.RefusalsPerClient, PerUser: d.cfg.Delegate.RefusalsPerUser},
+		Throttle:    throttleOf(d.cfg),
 		TellUnknown: d.cfg.Delegate.TellUnknownUsers,
 	})
 	if err != nil {
@@ -69,6 +70,11 @@ func (d *daemon) newDelegate(registry *prometheus.Registry) error {
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}}
 	return nil
+}
+
+// throttleOf is what the delegate takes over while it runs.
+func throttleOf(cfg *config.Config) delegate.Throttle {
+	return delegate.Throttle{PerClient: cfg.Delegate.RefusalsPerClient, PerUser: cfg.Delegate.RefusalsPerUser}
 }
 
 // delegateGuard is the gateway's lockout guard, unless gateway.lockout_guard is

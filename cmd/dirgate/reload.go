@@ -75,6 +75,9 @@ func (s *settings) apply(text []byte) error {
 			return err
 		}
 	}
+	if s.d.delegate != nil {
+		s.d.delegate.validator.SetThrottle(throttleOf(cfg))
+	}
 	if s.d.level != nil {
 		level, err := logLevel(cfg, "")
 		if err != nil {

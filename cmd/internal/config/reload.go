@@ -10,6 +10,8 @@ var live = []string{
 	"gateway.max_connections",
 	"gateway.max_connections_per_ip",
 	"gateway.proxy_protocol.trusted",
+	"delegate.refusals_per_client",
+	"delegate.refusals_per_user",
 	"replicate.import_interval",
 	"replicate.change_notification",
 	"replicate.full_every",
