@@ -125,8 +125,9 @@ type planner struct {
 	plan           Plan
 }
 
-// newPlanner makes the indexes, which is about half of what a plan costs that
-// finds nothing to do.
+// newPlanner makes the indexes, which is about a third of what a plan costs that
+// finds nothing to do. Its maps are made as large as they become: to let them
+// grow took an eighth of a first plan's time. See BENCHMARKS.md.
 func newPlanner(w World) *planner {
 	p := &planner{World: w, scope: w.Scope(), rules: NewRules(w.Rules), byGroup: make(map[string]string, len(w.Cloud.Groups)),
 		groupOf: make(map[string]identity.GUID, len(w.GroupLinks))}
