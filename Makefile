@@ -7,6 +7,7 @@
 # make fuzz       every fuzz target for FUZZTIME each
 # make bench      the gateway against other relays; BENCHFLAGS="-workloads search -rounds 5" passes flags (-h lists them)
 # make bench-go   every Go benchmark; BENCHARGS="-count 5" passes flags
+# make import-story  the story of an import by the whole program, on a real domain of STORYUSERS users (with make e2e it has 600)
 # make bench-import  the first import of IMPORTUSERS users: the program's CPU time against the time that JumpCloud's request budget takes
 # make clean      remove what make made
 
@@ -14,12 +15,13 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 FUZZTIME  ?= 30s
 CRASHROUNDS ?= 300
 IMPORTUSERS ?= 10000
+STORYUSERS ?= 2000
 ARGS      ?=
 TESTARGS  ?=
 BENCHARGS ?=
 BENCHFLAGS ?=
 
-.PHONY: build dev test e2e crash ci check fuzz bench bench-go bench-import clean
+.PHONY: build dev test e2e crash ci check fuzz bench bench-go bench-import import-story clean
 .DEFAULT_GOAL := build
 
 build:
@@ -64,6 +66,9 @@ bench-go:
 # Without the race detector: it is the program's CPU time that counts.
 bench-import:
 	go test -count=1 -v -timeout 30m -run '^TestImportFigures$$' ./testenv/e2e -import-users $(IMPORTUSERS)
+
+import-story:
+	go test -count=1 -v -timeout 30m -run '^TestImportStory$$' ./testenv/e2e -story-users $(STORYUSERS)
 
 clean:
 	rm -rf bin dist
