@@ -106,6 +106,7 @@ type Reconciler struct {
 	// missedAt is when deletions were last looked for that nobody tells.
 	missedAt time.Time
 	planned  time.Time
+	begun    bool  // once planned
 	said     *said // the verdicts that are stored; nil: not read yet
 	// comparedAt is when everything was compared last, by this Reconciler.
 	comparedAt time.Time
@@ -296,6 +297,12 @@ func (i *Reconciler) cycle(ctx context.Context) error {
 	}
 	i.planned = now
 	clear(i.cloud.news)
+	if !i.begun {
+		if err := i.giveUp(ctx); err != nil {
+			return err
+		}
+		i.begun = true
+	}
 	if full {
 		i.full, i.fullAt, i.comparedAt = false, now, now
 		if i.settings.Use == identity.UseAD {
@@ -303,6 +310,32 @@ func (i *Reconciler) cycle(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// giveUp ends what is open of directions that the use case does not have any
+// more: nobody would look at it again. Passwords are the engine's.
+func (i *Reconciler) giveUp(ctx context.Context) error {
+	const page = 500
+	open := []identity.Status{identity.StatusPending, identity.StatusHeld, identity.StatusDead}
+	for after := identity.Seq(0); ; {
+		entries, err := i.cfg.Store.List(store.ListOptions{Domain: i.settings.Domain, Status: open, After: after, Limit: page})
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			after = e.Seq
+			if has := e.Direction == identity.Sync && i.settings.Use.Syncs() || e.Direction == identity.Import && i.settings.Use.Imports(); has || !e.Kind.IsState() {
+				continue
+			}
+			err := i.cfg.Store.Discard(ctx, e.Seq, fmt.Sprintf("use case %s has no direction %s", i.settings.Use, e.Direction))
+			if err != nil && !errors.Is(err, store.ErrState) {
+				return err
+			}
+		}
+		if len(entries) < page {
+			return nil
+		}
+	}
 }
 
 // compare plans, and records what follows.

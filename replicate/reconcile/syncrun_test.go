@@ -125,3 +125,24 @@ func TestS1_Outage(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestS1_UseCaseChanged: what is open of a direction that the use case does not
+// have any more is given up.
+func TestS1_UseCaseChanged(t *testing.T) {
+	w := twoWay(t)
+	w.pass()
+	w.ok(w.store.SetPaused(t.Context(), w.domain.Name, identity.Import, true, "ann"))
+	w.hire("ann")
+	w.soon()
+	stats, err := w.store.Stats()
+	w.ok(err)
+	if stats.Pending[identity.Import] == 0 {
+		t.Fatal("nothing is open")
+	}
+	w.domain.UseCase = string(identity.UseJumpCloud)
+	w.im = w.make()
+	w.pass()
+	if stats, err = w.store.Stats(); err != nil || stats.Pending[identity.Import] != 0 {
+		t.Errorf("%d changes of the import are open, %v", stats.Pending[identity.Import], err)
+	}
+}
