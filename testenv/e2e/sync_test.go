@@ -284,3 +284,22 @@ func (w *syncWorld) lives(t *testing.T, people int, what string) {
 	all.Wait()
 	s.report(what)
 }
+
+// accessList is the access list of OU=People; with a value it is set.
+func (w *syncWorld) accessList(t *testing.T, set string) string {
+	t.Helper()
+	const attribute, dacl = "nTSecurityDescriptor", 4 // DACL_SECURITY_INFORMATION (MS-ADTS 3.1.1.3.4.1.11)
+	flags := []ldap.Control{&ldap.ControlMicrosoftSDFlags{Criticality: true, ControlValue: dacl}}
+	if set != "" {
+		m := ldap.NewModifyRequest(w.dc.PeopleDN(), flags)
+		m.Replace(attribute, []string{set})
+		if err := w.admin.Modify(m); err != nil {
+			t.Fatalf("set the access list of %s: %v", w.dc.PeopleDN(), err)
+		}
+	}
+	res, err := w.admin.Search(ldap.NewSearchRequest(w.dc.PeopleDN(), ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{attribute}, flags))
+	if err != nil || len(res.Entries) != 1 {
+		t.Fatalf("read the access list of %s: %v", w.dc.PeopleDN(), err)
+	}
+	return res.Entries[0].GetAttributeValue(attribute)
+}
