@@ -39,8 +39,9 @@ func (c *cloud) note(now time.Time, set *map[string]bool, id string) {
 	c.noted = now
 }
 
-// manyNotes is from how many objects on that were written everything is listed
-// instead of each being read: a list takes a request for a hundred.
+// manyNotes is from how many objects on that were written they are left to the
+// lists, each of which takes a request for a hundred. Without Directory Insights
+// everything is listed all the time.
 const manyNotes = 50
 
 // tellWatcher has the watcher read what was written.
@@ -55,8 +56,9 @@ func (i *Reconciler) tellWatcher() {
 	}
 	switch {
 	case n == 0 || !i.syncs || c.watcher == nil:
-	case n > manyNotes:
+	case n > manyNotes && i.cfg.InsightsURL != "":
 		c.watcher.Resync()
+	case n > manyNotes:
 	default:
 		c.watcher.Touch(keys(c.users)...)
 		c.watcher.TouchGroups(keys(c.groups)...)

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -144,5 +145,30 @@ func TestS1_UseCaseChanged(t *testing.T) {
 	w.pass()
 	if stats, err = w.store.Stats(); err != nil || stats.Pending[identity.Import] != 0 {
 		t.Errorf("%d changes of the import are open, %v", stats.Pending[identity.Import], err)
+	}
+}
+
+// TestS1_ManyWrites: what an import of many has written is read back from
+// JumpCloud, and comes to nothing.
+func TestS1_ManyWrites(t *testing.T) {
+	for name, url := range map[string]func(*world) string{
+		"listed": func(*world) string { return "" }, "with Directory Insights": func(w *world) string { return w.cloud.InsightsURL() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := twoWay(t)
+			w.cloud.SetInsights(true)
+			w.im = w.make(func(c *Config) { c.InsightsURL = url(w) })
+			w.pass()
+			for n := range 2 * manyNotes {
+				w.hire(fmt.Sprintf("user%03d", n))
+			}
+			for range 4 {
+				w.soon()
+			}
+			if !w.im.cloud.noted.IsZero() {
+				t.Error("the watcher has not read what was written")
+			}
+			w.idle()
+		})
 	}
 }
