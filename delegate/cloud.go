@@ -43,8 +43,11 @@ func (v *Validator) bindCloud(ctx context.Context, s subject, password secret.By
 		return ldapwire.Result{}, err
 	}
 	defer conn.close()
-	return conn.bind(ctx, "uid="+s.cloud.Username+","+s.domain.CloudBase, password)
+	return conn.bind(ctx, s.cloudDN(), password)
 }
+
+// cloudDN is the user's in JumpCloud's LDAP.
+func (s subject) cloudDN() string { return "uid=" + s.cloud.Username + "," + s.domain.CloudBase }
 
 // unlessPending looks at a refusal of JumpCloud's again: while a password that
 // AD accepted is on its way there, AD knows whether this is that one. Then it is

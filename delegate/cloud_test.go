@@ -184,15 +184,10 @@ func TestP3_PreflightOfAD(t *testing.T) {
 	}
 }
 
-type learnt struct {
-	account identity.Account
-	id      string
-}
+type learner chan string
 
-type learner chan learnt
-
-func (l learner) LearnCloud(_ context.Context, a identity.Account, id string, _ secret.Bytes) error {
-	l <- learnt{a, id}
+func (l learner) LearnCloud(_ context.Context, domain, bindDN string, _ secret.Bytes) error {
+	l <- domain + " " + bindDN
 	return nil
 }
 
@@ -201,15 +196,15 @@ func (l learner) LearnCloud(_ context.Context, a identity.Account, id string, _ 
 func TestS4_Learn(t *testing.T) {
 	l := make(learner, 10)
 	w := newWorld(t, func(w *world) { w.cfg.Learn = l })
-	id := w.inCloud("alice")
+	w.inCloud("alice")
 	w.inCloud("zoe")
 	w.want("alice", "Wrong.Pass1", "refused bad_credentials")
 	w.want("zoe", theirs, "accepted jumpcloud")
 	w.want("alice", theirs, "accepted jumpcloud")
 	select {
 	case got := <-l:
-		if got.id != id || got.account.SAM != "alice" || got.account.GUID.IsZero() {
-			t.Errorf("got %+v", got)
+		if want := w.domain.Name + " " + w.cloud.UserDN("alice"); got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("nothing was handed over")
@@ -217,6 +212,6 @@ func TestS4_Learn(t *testing.T) {
 	w.want("alice", theirs, "accepted jumpcloud")
 	w.Close()
 	if len(l) != 0 {
-		t.Errorf("also %+v", <-l)
+		t.Errorf("also %q", <-l)
 	}
 }

@@ -111,10 +111,10 @@ type Recorder interface {
 	RecordBind(ctx context.Context, change identity.Change, password secret.Bytes) (identity.BindOutcome, error)
 }
 
-// Learner takes passwords that JumpCloud accepted, for AD (rule S4). It decides
-// whether the account's authorities allow that.
+// Learner takes passwords that JumpCloud's LDAP accepted for a DN there, for AD
+// (rule S4). It decides whether the user's authorities allow that.
 type Learner interface {
-	LearnCloud(ctx context.Context, account identity.Account, cloudID string, password secret.Bytes) error
+	LearnCloud(ctx context.Context, domain, bindDN string, password secret.Bytes) error
 }
 
 // Setter sets passwords at JumpCloud, for users whose password is JumpCloud's.

@@ -166,7 +166,7 @@ func (v *Validator) learnCloud(s subject, password secret.Bytes) {
 		defer own.Wipe()
 		ctx, cancel := context.WithTimeout(ctx, lessonTime)
 		defer cancel()
-		if err := v.cfg.Learn.LearnCloud(ctx, s.account, s.cloud.ID, own); err != nil {
+		if err := v.cfg.Learn.LearnCloud(ctx, s.domain.Name, s.cloudDN(), own); err != nil {
 			v.cfg.Log.Warn("password that JumpCloud accepted not recorded; the next sign-in is another chance", "account", s.account.GUID.String(), "err", err)
 			return
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dirgate/dirgate/certs/certstest"
 	"github.com/dirgate/dirgate/delegate"
+	"github.com/dirgate/dirgate/replicate"
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
@@ -61,7 +62,15 @@ func newBothSides(t *testing.T) (*bothSides, *logbook) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.link = identity.Link{Domain: "corp.test", GUID: identity.GUID{1}, JumpCloudID: id}
+	peers, err := w.domains.peers("corp.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice, err := peers.AD.User(t.Context(), identity.Account{Domain: "corp.test", DN: "CN=alice,OU=People," + w.ad.BaseDN()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.link = identity.Link{Domain: "corp.test", GUID: alice.GUID, JumpCloudID: id, MadeInAD: true}
 	w.putLink()
 	return w, log
 }
@@ -211,7 +220,8 @@ func TestTendDelegation(t *testing.T) {
 // way to it, and what is learnt for AD.
 func TestCloudPasswords(t *testing.T) {
 	w, _ := newBothSides(t)
-	c := cloudPasswords{domains: w.domains, log: w.log, now: func() time.Time { return w.now }}
+	now := func() time.Time { return w.now }
+	c := cloudPasswords{domains: w.domains, now: now, recorder: &replicate.BindRecorder{Store: w.opened.store, Peers: w.domains.peers, Log: w.log, Now: now}}
 	ctx, st := t.Context(), w.opened.store
 	set := func(password string) error {
 		return c.SetPassword(ctx, w.reg.Name, w.link.JumpCloudID, secret.New([]byte(password)))
@@ -236,7 +246,7 @@ func TestCloudPasswords(t *testing.T) {
 
 	learn := func(name string, want int) {
 		t.Helper()
-		if err := c.LearnCloud(ctx, w.account(), w.link.JumpCloudID, secret.New([]byte("Quite.New.1"))); err != nil {
+		if err := c.LearnCloud(ctx, w.reg.Name, w.cloud.UserDN("alice"), secret.New([]byte("Quite.New.1"))); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if all, err := st.Pending(identity.Sync, 10, 0); err != nil || len(all) != want {
@@ -245,25 +255,12 @@ func TestCloudPasswords(t *testing.T) {
 	}
 	learn("set just now", 0)
 	w.now = time.Now().Add(time.Hour)
-	order := func(side identity.Side) {
-		t.Helper()
-		if err := st.ChangeLink(ctx, w.reg.Name, w.link.GUID, func(l *identity.Link) { l.PasswordAuthority = side }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	order(identity.AD)
-	learn("AD's by order", 0)
-	order("")
-	w.reg.PasswordSync = store.PasswordSyncValidateOnly
-	w.put()
-	learn("validate-only", 0)
-	w.reg.PasswordSync, w.reg.UseCase = "", store.UseCaseAD
+	w.reg.UseCase = store.UseCaseAD
 	w.put()
 	learn("without a sync", 0)
 	w.reg.UseCase = string(identity.UseTwoWay)
 	w.put()
 	learn("wanted", 1)
-	learn("again", 1)
 
 	pending := func(want bool) {
 		t.Helper()

@@ -3,12 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/dirgate/dirgate/delegate"
+	"github.com/dirgate/dirgate/replicate"
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
@@ -17,9 +16,9 @@ import (
 
 // cloudPasswords is what the delegate does with passwords of JumpCloud's side.
 type cloudPasswords struct {
-	domains *domains
-	log     *slog.Logger
-	now     func() time.Time
+	domains  *domains
+	recorder *replicate.BindRecorder
+	now      func() time.Time
 }
 
 // setTime bounds one change of a password at JumpCloud.
@@ -71,46 +70,10 @@ func (c cloudPasswords) PasswordPending(_ context.Context, account identity.Acco
 	return false, nil
 }
 
-// LearnCloud records a password that JumpCloud's LDAP accepted, for AD, if the
-// user's authorities let it be JumpCloud's and AD does not have it (rule S4).
-func (c cloudPasswords) LearnCloud(ctx context.Context, account identity.Account, cloudID string, password secret.Bytes) error {
-	reg, err := c.domains.store.Domain(account.Domain)
-	if err != nil {
-		return err
-	}
-	link, err := c.domains.store.LinkByJumpCloudID(cloudID)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return err
-	}
-	if err != nil || link.GUID != account.GUID || !identity.UseCase(reg.UseCase).Syncs() ||
-		reg.PasswordSync == store.PasswordSyncValidateOnly || link.PasswordAuthority == identity.AD {
-		return nil
-	}
-	peers, err := c.domains.peers(account.Domain)
-	if err != nil {
-		return err
-	}
-	// Read after the bind: the password that it proved is of this date, or of
-	// one before, which the next sign-in tells.
-	user, err := peers.JumpCloud.Once(setTime).User(ctx, cloudID)
-	if err != nil {
-		return fmt.Errorf("read the user: %w", err)
-	}
-	date, err := time.Parse(time.RFC3339, user.PasswordDate)
-	if err != nil || cloudUser(user, reg.JumpCloud.ADID).PasswordByAD {
-		return nil // JumpCloud does not say when it was set, or AD's is the one
-	}
-	if c.now().Sub(date) < arrived {
-		return nil // JumpCloud's LDAP may have answered by the one before
-	}
-	seq, err := c.domains.store.AppendProven(ctx, identity.Change{Kind: identity.PasswordBind, Direction: identity.Sync,
-		Actor: "sign-in of " + user.Username, Account: account, CloudID: cloudID, PasswordDate: date}, password)
-	switch {
-	case errors.Is(err, store.ErrInSync), errors.Is(err, store.ErrOpenChange):
-		return nil
-	case err != nil:
-		return err
-	}
-	c.log.Info("password of a sign-in recorded for Active Directory", "seq", seq, "account", account.GUID.String())
-	return nil
+// LearnCloud records a password that JumpCloud's LDAP accepted, for AD, as the
+// gateway does.
+func (c cloudPasswords) LearnCloud(ctx context.Context, domain, bindDN string, password secret.Bytes) error {
+	_, err := c.recorder.RecordBind(ctx, identity.Change{Kind: identity.PasswordBind, Direction: identity.Sync, Actor: "sign-in of " + bindDN,
+		Account: identity.Account{Domain: domain, DN: bindDN}}, password)
+	return err
 }

@@ -34,7 +34,7 @@ type delegation struct {
 func (d *daemon) newDelegate(registry *prometheus.Registry) error {
 	log := d.log.With("in", "delegate")
 	recorder := &replicate.BindRecorder{Store: d.opened.store, Peers: d.domains.peers, Log: d.log.With("in", "replicate")}
-	passwords := cloudPasswords{domains: d.domains, log: log, now: time.Now}
+	passwords := cloudPasswords{domains: d.domains, recorder: recorder, now: time.Now}
 	validator, err := delegate.New(delegate.Config{
 		Domains: (&delegateDomains{domains: d.domains, made: make(map[*gateway.Domain]*delegate.Domain)}).list,
 		Cloud:   newCloudFacts(d.domains), Guard: d.delegateGuard(), Capture: d.opened.store, Record: recorder,
