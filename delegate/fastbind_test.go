@@ -1,7 +1,6 @@
 package delegate
 
 import (
-	"context"
 	"crypto/tls"
 	"io"
 	"log/slog"
@@ -10,7 +9,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -187,45 +185,4 @@ func TestG7_OwnThreshold(t *testing.T) {
 	if n := reached(); n != 2 {
 		t.Errorf("with a threshold of 3 %d wrong passwords reached the controller, want 2", n)
 	}
-}
-
-// BenchmarkValidate is a validation of the right password by fast bind, with TLS
-// on the controller's side and the controller in the same process. cpu-us/op is
-// of both.
-func BenchmarkValidate(b *testing.B) {
-	v, _ := newStubbed(b)
-	if got := short(v.Validate(b.Context(), "alice", pw(right), "192.0.2.1")); got != "accepted ad" {
-		b.Fatal(got)
-	}
-	var mu sync.Mutex
-	var times []time.Duration
-	before := cpu()
-	b.SetParallelism(8)
-	b.ResetTimer()
-	b.RunParallel(func(pb *testing.PB) {
-		password := pw(right)
-		var own []time.Duration
-		for pb.Next() {
-			start := time.Now()
-			if v.Validate(context.Background(), "alice", password, "192.0.2.1").Verdict != Accepted {
-				b.Error("not accepted")
-				return
-			}
-			own = append(own, time.Since(start))
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		times = append(times, own...)
-	})
-	b.StopTimer()
-	slices.Sort(times)
-	b.ReportMetric(float64((cpu()-before).Microseconds())/float64(b.N), "cpu-us/op")
-	b.ReportMetric(float64(times[len(times)*99/100].Microseconds()), "p99-us")
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "validations/s")
-}
-
-func cpu() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
