@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dirgate/dirgate/store"
@@ -116,7 +117,20 @@ func (l *Local) tellVerdicts(s *Story) error {
 			}
 		}
 	}
+	if s.JumpCloudID == "" {
+		return l.tellNamesakes(s)
+	}
 	return nil
+}
+
+// tellNamesakes adds what sync says of a user or group at JumpCloud that has the
+// name of an AD object without a link: why the two are not paired.
+func (l *Local) tellNamesakes(s *Story) error {
+	return l.Store.EachVerdict(s.Domain, func(v store.Verdict) {
+		if v.Direction == identity.Sync && v.GUID.IsZero() && strings.EqualFold(v.Name, s.Name) && !v.IsEmpty() {
+			s.Verdicts = append(s.Verdicts, v)
+		}
+	})
 }
 
 // withoutDone leaves out of a verdict what was carried out since: the next plan

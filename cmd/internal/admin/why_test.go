@@ -143,6 +143,28 @@ func TestWhy(t *testing.T) {
 	}
 }
 
+// TestWhyNamesake: of an account that is not linked the story says what sync
+// says of the JumpCloud user with its name.
+func TestWhyNamesake(t *testing.T) {
+	w := newWorld(t)
+	d := w.register()
+	const why = "is privileged (adminCount=1): never written"
+	err := w.local.Store.AppendImport(t.Context(), d.Name, store.ImportBatch{CursorName: "c",
+		Users: []identity.User{{GUID: identity.GUID{1}, DN: "CN=boss", Username: "boss"}, {GUID: identity.GUID{2}, DN: "CN=ann", Username: "ann"}}})
+	if err == nil {
+		err = w.local.Store.PutVerdicts(t.Context(), d.Name, []store.Verdict{{Direction: identity.Sync, CloudID: "c1", Name: "Boss", Skip: why}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.tell("boss"); got.Status != Skipped || got.Reason != why || len(got.Verdicts) != 1 || got.JumpCloudID != "" {
+		t.Errorf("the namesake: %+v", got)
+	}
+	if got := w.tell("ann"); len(got.Verdicts) != 0 {
+		t.Errorf("another: %+v", got)
+	}
+}
+
 // TestWhyAmbiguous: a name that two have is not anybody's; the nearer one
 // comes first.
 func TestWhyAmbiguous(t *testing.T) {
