@@ -299,3 +299,29 @@ func TestL3_SyncRederived(t *testing.T) {
 	}
 	f.verified(t)
 }
+
+// TestL1_BothDirectionsAreOneTransaction: what was learnt of both sides is
+// recorded together, or not at all.
+func TestL1_BothDirectionsAreOneTransaction(t *testing.T) {
+	f := newStore(t)
+	in := ImportBatch{CursorName: "import/corp.example", Cursor: []byte("1"),
+		Changes: []identity.Change{{Kind: identity.UserChange, Account: identity.Account{GUID: guid(1)}}},
+		Sync:    SyncBatch{Changes: []identity.Change{{Kind: identity.UserChange, CloudID: "u1"}}}}
+	bad := in
+	bad.Sync.Changes = []identity.Change{{Kind: identity.UserChange}}
+	if err := f.AppendImport(t.Context(), "corp.example", bad); err == nil {
+		t.Error("a change of sync without JumpCloud's id was taken")
+	}
+	for _, d := range []identity.Direction{identity.Import, identity.Sync} {
+		if pending, err := f.Pending(d, 10, 0); err != nil || len(pending) != 0 {
+			t.Errorf("%s: %+v, %v, want nothing", d, pending, err)
+		}
+	}
+	ok(t, f.AppendImport(t.Context(), "corp.example", in))
+	for _, d := range []identity.Direction{identity.Import, identity.Sync} {
+		pending, err := f.Pending(d, 10, 0)
+		if err != nil || len(pending) != 1 || pending[0].Direction != d || pending[0].Account.Domain != "corp.example" {
+			t.Errorf("%s: %+v, %v, want one", d, pending, err)
+		}
+	}
+}

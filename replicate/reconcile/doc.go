@@ -47,8 +47,9 @@
 // it, when AD tells of a change, when one of the log is due, when somebody asks
 // for it ([Reconciler.Pass]), and every Config.Interval; where it syncs also every
 // Config.SyncInterval. Where there are two directions each applies for two
-// seconds and then lets the other. While a person has paused a direction ([store.Store.SetPaused]) changes are recorded and none
-// is applied. [Reconciler.Status] says where it stands.
+// seconds and then lets the other. While a person has paused a direction
+// ([store.Store.SetPaused]) its changes are recorded and none is applied.
+// [Reconciler.Status] says where each stands.
 //
 // # Costs
 //
