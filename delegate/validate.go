@@ -213,19 +213,22 @@ func (v *Validator) undecided(what string, err error) {
 func (v *Validator) decide(ctx context.Context, s subject, password secret.Bytes, client string, teach bool) Verdict {
 	d := Decide(s.facts)
 	switch {
+	case d.Reason == NoSuchUser:
+		// The same is done as for anybody, and whatever the controller takes is
+		// nobody's: also the right password of an account that nobody has
+		// decided about.
+		if verdict := v.askAD(ctx, s, password, client, false); verdict.Verdict == Undecided {
+			return verdict
+		}
+		return Verdict{Verdict: Refused, Reason: NoSuchUser}
 	case !teach && s.entry != nil && ChangedAt(s.facts) == ByAD:
 		// Where a change is made the old password is proved, whoever checks
 		// sign-ins.
 		return v.askAD(ctx, s, password, client, false)
 	case d.Authority == ByJumpCloud:
 		return v.askCloud(ctx, s, password, client, teach)
-	case d.Authority == ByAD || d.Reason == NoSuchUser:
-		// For who does not exist the same is done.
-		verdict := v.askAD(ctx, s, password, client, teach && d.Authority == ByAD)
-		if d.Reason == NoSuchUser && verdict.Verdict == Refused {
-			return Verdict{Verdict: Refused, Reason: NoSuchUser}
-		}
-		return verdict
+	case d.Authority == ByAD:
+		return v.askAD(ctx, s, password, client, teach)
 	}
 	// Nobody decides. Only whoever knows the password may learn that the
 	// account exists.

@@ -92,6 +92,19 @@ func TestD1_WhoIsAsked(t *testing.T) {
 	w.want("alice", right, "refused not_delegated")
 }
 
+// TestD1_NobodyHasDecided: an account of AD that JumpCloud, the authority, does
+// not know is nobody's, whatever password is typed.
+func TestD1_NobodyHasDecided(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.domain.UseCase = identity.UseJumpCloud })
+	w.want("alice", right, "refused bad_credentials")
+	w.want("alice", "Wrong.Pass1", "refused bad_credentials")
+	w.want("carol", right, "refused bad_credentials") // disabled
+	w.wantChange("alice", right, fresh, ChangeRefused, BadCredentials)
+	w.wantOutcomes()
+	w.inCloud("alice")
+	w.want("alice", theirs, "accepted jumpcloud")
+}
+
 // TestD2_Undecided: what is not known is neither a yes nor a no.
 func TestD2_Undecided(t *testing.T) {
 	t.Run("JumpCloud does not say who decides", func(t *testing.T) {
