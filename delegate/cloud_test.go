@@ -184,17 +184,45 @@ func TestP3_PreflightOfAD(t *testing.T) {
 	}
 }
 
-type learner chan string
+type learner struct {
+	told    chan string
+	outcome identity.BindOutcome
+}
 
-func (l learner) LearnCloud(_ context.Context, domain, bindDN string, _ secret.Bytes) error {
-	l <- domain + " " + bindDN
-	return nil
+func (l learner) LearnCloud(_ context.Context, domain, bindDN string, _ secret.Bytes) (identity.BindOutcome, error) {
+	l.told <- domain + " " + bindDN
+	return l.outcome, nil
+}
+
+// TestS4_LearnAgain: when a sign-in counts anew depends on what came of the last.
+func TestS4_LearnAgain(t *testing.T) {
+	for outcome, want := range map[identity.BindOutcome]time.Duration{identity.BindEarly: claimed, identity.BindNotWanted: lookAgain} {
+		now := time.Now()
+		l := learner{make(chan string, 1), outcome}
+		w := newWorld(t, func(w *world) { w.cfg.Learn, w.cfg.Now = l, func() time.Time { return now } })
+		w.inCloud("alice")
+		w.want("alice", theirs, "accepted jumpcloud")
+		select {
+		case <-l.told:
+		case <-time.After(10 * time.Second):
+			t.Fatal("nothing was handed over")
+		}
+		w.Close() // what runs in the background has ended
+		for _, until := range w.lessons.until {
+			if got := until.Sub(now); got != want {
+				t.Errorf("%s: again after %s, want %s", outcome, got, want)
+			}
+		}
+		if n := len(w.lessons.until); n != 1 {
+			t.Errorf("%s: %d accounts are remembered, want 1", outcome, n)
+		}
+	}
 }
 
 // TestS4_Learn: a sign-in that JumpCloud accepted is handed over once; one of a
 // user without an account in AD is not.
 func TestS4_Learn(t *testing.T) {
-	l := make(learner, 10)
+	l := learner{told: make(chan string, 10)}
 	w := newWorld(t, func(w *world) { w.cfg.Learn = l })
 	w.inCloud("alice")
 	w.inCloud("zoe")
@@ -202,7 +230,7 @@ func TestS4_Learn(t *testing.T) {
 	w.want("zoe", theirs, "accepted jumpcloud")
 	w.want("alice", theirs, "accepted jumpcloud")
 	select {
-	case got := <-l:
+	case got := <-l.told:
 		if want := w.domain.Name + " " + w.cloud.UserDN("alice"); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
@@ -211,7 +239,7 @@ func TestS4_Learn(t *testing.T) {
 	}
 	w.want("alice", theirs, "accepted jumpcloud")
 	w.Close()
-	if len(l) != 0 {
-		t.Errorf("also %q", <-l)
+	if len(l.told) != 0 {
+		t.Errorf("also %q", <-l.told)
 	}
 }

@@ -114,7 +114,7 @@ type Recorder interface {
 // Learner takes passwords that JumpCloud's LDAP accepted for a DN there, for AD
 // (rule S4). It decides whether the user's authorities allow that.
 type Learner interface {
-	LearnCloud(ctx context.Context, domain, bindDN string, password secret.Bytes) error
+	LearnCloud(ctx context.Context, domain, bindDN string, password secret.Bytes) (identity.BindOutcome, error)
 }
 
 // Setter sets passwords at JumpCloud, for users whose password is JumpCloud's.

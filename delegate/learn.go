@@ -166,11 +166,14 @@ func (v *Validator) learnCloud(s subject, password secret.Bytes) {
 		defer own.Wipe()
 		ctx, cancel := context.WithTimeout(ctx, lessonTime)
 		defer cancel()
-		if err := v.cfg.Learn.LearnCloud(ctx, s.domain.Name, s.cloudDN(), own); err != nil {
+		outcome, err := v.cfg.Learn.LearnCloud(ctx, s.domain.Name, s.cloudDN(), own)
+		if err != nil {
 			v.cfg.Log.Warn("password that JumpCloud accepted not recorded; the next sign-in is another chance", "account", s.account.GUID.String(), "err", err)
 			return
 		}
-		v.lessons.leave(s.account.GUID, lookAgain)
+		if outcome != identity.BindEarly { // else the next sign-in after the claim is another chance
+			v.lessons.leave(s.account.GUID, lookAgain)
+		}
 	})
 	if !started {
 		<-v.lessons.busy

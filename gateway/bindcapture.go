@@ -197,6 +197,8 @@ func (s *session) recorded(print fingerprint, account identity.Account, outcome 
 		return
 	case outcome == identity.BindRecorded || outcome == identity.BindInSync:
 		all.leave(print, all.settled)
+	case outcome == identity.BindEarly:
+		all.leave(print, lessonClaim)
 	default:
 		all.leave(print, lookAgain)
 	}

@@ -264,6 +264,7 @@ func TestG6_LookedAtAgain(t *testing.T) {
 		{identity.BindInSync, nil, "in_sync", time.Hour},
 		{identity.BindPending, nil, "pending", lookAgain},
 		{identity.BindNotWanted, nil, "not_wanted", lookAgain},
+		{identity.BindEarly, nil, "early", lessonClaim},
 		{"", errors.New("no answer"), "failed", lessonClaim},
 	} {
 		t.Run(tt.label, func(t *testing.T) {

@@ -38,8 +38,11 @@ func (r *BindRecorder) recordCloud(ctx context.Context, change identity.Change, 
 		now = r.Now
 	}
 	date, err := time.Parse(time.RFC3339, facts.Cloud.PasswordDate)
-	if err != nil || now().Sub(date) < arrived {
+	switch {
+	case err != nil:
 		return identity.BindNotWanted, nil // it cannot be told which password was right
+	case now().Sub(date) < arrived:
+		return identity.BindEarly, nil
 	}
 	facts.Change.PasswordDate = date
 	if decision := plan.SyncPassword(facts); decision.Verb != plan.SetPassword {

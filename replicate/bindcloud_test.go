@@ -65,7 +65,7 @@ func TestS4_BindTooSoon(t *testing.T) {
 	id, err := w.cloud.AddUser(jcsim.User{Username: "bob", Email: "bob@" + domainName, LDAPBound: true, Password: secret.New([]byte("Cloud.Pass1"))})
 	w.ok(err)
 	w.ok(w.store.PutLink(t.Context(), identity.Link{Domain: domainName, GUID: w.account("bob").GUID, JumpCloudID: id, MadeInAD: true, At: w.clock.now()}))
-	if got := w.bound(w.cloud.UserDN("bob"), "Cloud.Pass1"); got != identity.BindNotWanted {
+	if got := w.bound(w.cloud.UserDN("bob"), "Cloud.Pass1"); got != identity.BindEarly {
 		t.Errorf("at once: %q", got)
 	}
 	if _, err := w.store.Entry(1); err == nil {

@@ -246,7 +246,7 @@ func TestCloudPasswords(t *testing.T) {
 
 	learn := func(name string, want int) {
 		t.Helper()
-		if err := c.LearnCloud(ctx, w.reg.Name, w.cloud.UserDN("alice"), secret.New([]byte("Quite.New.1"))); err != nil {
+		if _, err := c.LearnCloud(ctx, w.reg.Name, w.cloud.UserDN("alice"), secret.New([]byte("Quite.New.1"))); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if all, err := st.Pending(identity.Sync, 10, 0); err != nil || len(all) != want {

@@ -72,8 +72,7 @@ func (c cloudPasswords) PasswordPending(_ context.Context, account identity.Acco
 
 // LearnCloud records a password that JumpCloud's LDAP accepted, for AD, as the
 // gateway does.
-func (c cloudPasswords) LearnCloud(ctx context.Context, domain, bindDN string, password secret.Bytes) error {
-	_, err := c.recorder.RecordBind(ctx, identity.Change{Kind: identity.PasswordBind, Direction: identity.Sync, Actor: "sign-in of " + bindDN,
+func (c cloudPasswords) LearnCloud(ctx context.Context, domain, bindDN string, password secret.Bytes) (identity.BindOutcome, error) {
+	return c.recorder.RecordBind(ctx, identity.Change{Kind: identity.PasswordBind, Direction: identity.Sync, Actor: "sign-in of " + bindDN,
 		Account: identity.Account{Domain: domain, DN: bindDN}}, password)
-	return err
 }

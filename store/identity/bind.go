@@ -14,6 +14,7 @@ const (
 	BindRecorded  BindOutcome = "recorded"   // it is in the change log, to be applied
 	BindInSync    BindOutcome = "in_sync"    // the other side has it
 	BindPending   BindOutcome = "pending"    // another change of the account is open, and counts for more
+	BindEarly     BindOutcome = "early"      // it cannot be told yet which of two passwords was right; a bind some minutes later may
 	BindNotWanted BindOutcome = "not_wanted" // the account is not replicated; the password was not kept
 )
 
