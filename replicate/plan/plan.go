@@ -87,6 +87,8 @@ func Early(c PasswordCase) (Decision, bool) {
 		return Decision{Verb: Discard, Reason: "privileged account (adminCount=1): never replicated"}, true
 	case c.AD.Computer:
 		return Decision{Verb: Discard, Reason: "not a person's account (a computer, a managed service account or a trust)"}, true
+	case c.Settings.service(c.AD):
+		return Decision{Verb: Discard, Reason: isService}, true
 	case !c.AD.InScope && c.Doubt < DoubtLimit:
 		return Decision{Verb: Wait, Reason: "not in scope (root container and scope group) as far as this controller knows"}, true
 	case !c.AD.InScope:

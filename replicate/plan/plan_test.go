@@ -44,6 +44,7 @@ func TestPassword(t *testing.T) {
 		{"not found for long keeps the password", PasswordCase{Link: link, Doubt: DoubtLimit}, DeadLetter, "", false, "`dirgate changelog discard 7`"},
 		{"I1 privileged, even when linked", PasswordCase{AD: with(func(u *identity.User) { u.Privileged = true }), Link: link, Linked: &identity.User{ID: "j1"}}, Discard, "", false, "adminCount=1"},
 		{"I1 a computer", PasswordCase{AD: with(func(u *identity.User) { u.Computer = true })}, Discard, "", false, "not a person's account"},
+		{"dirgate's own account, even when linked", PasswordCase{AD: &alice, Settings: Settings{ImportAccount: "alice@corp.local"}, Link: link, Linked: &identity.User{ID: "j1"}}, Discard, "", false, "service account"},
 		{"I1 out of scope once may be a controller's delay", PasswordCase{AD: with(func(u *identity.User) { u.InScope = false }), Link: link, Linked: &identity.User{ID: "j1"}}, Wait, "", false, "scope"},
 		{"I1 out of scope, nearly long enough", PasswordCase{AD: with(func(u *identity.User) { u.InScope = false }), Doubt: DoubtLimit - 1}, Wait, "", false, "scope"},
 		{"I1 out of scope for long", PasswordCase{AD: with(func(u *identity.User) { u.InScope = false }), Doubt: DoubtLimit, Link: link, Linked: &identity.User{ID: "j1"}}, Discard, "", false, "scope group"},

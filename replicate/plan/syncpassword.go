@@ -48,6 +48,8 @@ func SyncPassword(c SyncPasswordCase) Decision {
 		return discard("privileged account (adminCount=1): never written")
 	case c.AD.Computer:
 		return discard("not a person's account (a computer, a managed service account or a trust)")
+	case c.service(c.AD):
+		return discard(isService)
 	case c.overtaken():
 		return discard("AD has a password that was set later, at %s", fileTime(c.AD.PwdLastSet).UTC().Format(time.RFC3339))
 	}

@@ -13,7 +13,7 @@ func TestS4_SyncPassword(t *testing.T) {
 	units := func(t time.Time) int64 { return t.UnixNano()/100 + 116444736000000000 }
 	base := func() SyncPasswordCase {
 		return SyncPasswordCase{Settings: Settings{Use: identity.UseTwoWay}, Change: identity.Change{Seq: 7, Kind: identity.PasswordBind, At: at, PasswordDate: at},
-			Cloud: &identity.User{ID: "u1"}, Link: &identity.Link{JumpCloudID: "u1", At: at.Add(-time.Hour)}, AD: &identity.User{PwdLastSet: units(at.Add(-time.Minute))}}
+			Cloud: &identity.User{ID: "u1"}, Link: &identity.Link{JumpCloudID: "u1", At: at.Add(-time.Hour)}, AD: &identity.User{Username: "svc-sync", PwdLastSet: units(at.Add(-time.Minute))}}
 	}
 	for _, tt := range []struct {
 		name   string
@@ -37,6 +37,7 @@ func TestS4_SyncPassword(t *testing.T) {
 		{"account not found for long", func(c *SyncPasswordCase) { c.AD, c.Doubt = nil, DoubtLimit }, DeadLetter, "restore"},
 		{"privileged", func(c *SyncPasswordCase) { c.AD.Privileged = true }, Discard, "adminCount"},
 		{"computer", func(c *SyncPasswordCase) { c.AD.Computer = true }, Discard, "not a person's"},
+		{"dirgate's own account", func(c *SyncPasswordCase) { c.SyncAccount = `CORP\svc-sync` }, Discard, "service account"},
 		{"newer in AD", func(c *SyncPasswordCase) { c.AD.PwdLastSet = units(at.Add(time.Second)) }, Discard, "set later"},
 		{"both had that of AD", func(c *SyncPasswordCase) {
 			c.AD.PwdLastSet = units(at.Add(time.Second))
