@@ -132,6 +132,7 @@ func (p *peer) readableGroup(e *ldap.Entry, at place) (identity.Group, error) {
 	return identity.Group{
 		Side: identity.AD, GUID: guid, DN: dn, Name: e.GetAttributeValue("sAMAccountName"),
 		Description: e.GetAttributeValue("description"), Security: groupType&securityGroup != 0, InRoot: below(dn, at.root),
+		Privileged: e.GetAttributeValue("adminCount") == "1" || wellKnown(e),
 	}, nil
 }
 
@@ -145,6 +146,15 @@ func ridOf(e *ldap.Entry) uint32 {
 		return 0
 	}
 	return binary.LittleEndian.Uint32(sid[len(sid)-4:])
+}
+
+// wellKnown reports whether an account or a group is one of those that AD comes
+// with: their numbers are below 1000, those of others are not (MS-DTYP 2.4.2.4,
+// MS-SAMR 3.1.1.9.2.1). Several give rights without having adminCount, such as
+// Group Policy Creator Owners and Remote Management Users.
+func wellKnown(e *ldap.Entry) bool {
+	sid := e.GetRawAttributeValue("objectSid")
+	return len(sid) >= 12 && binary.LittleEndian.Uint32(sid[len(sid)-4:]) < 1000
 }
 
 // primaryOf reads primaryGroupID.

@@ -18,14 +18,15 @@ type WriterConfig struct {
 	// are made in CN=Users, and the whole domain counts as below.
 	Config
 	// Attributes are further attributes of users that may be written, beside
-	// those of [Writable].
+	// those of [identity.ExportAttributes].
 	Attributes []string
 }
 
 // Writer changes users and groups of a domain, as sync asks for: it creates,
 // updates, disables and enables, sets passwords, and keeps groups. It never
-// deletes an object, never writes to one that adminCount marks as privileged,
-// and never to one outside the root container.
+// deletes an object, never writes to one that adminCount marks as privileged or
+// that Active Directory comes with (Guest, Domain Users, Group Policy Creator
+// Owners), and never to one outside the root container.
 //
 // What a write depends on is read just before it, and what it made just after,
 // on the same connection and so from the same controller: another need not have
@@ -59,7 +60,7 @@ func NewWriter(cfg WriterConfig) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{client: client, may: make(map[string]bool), turn: make(chan struct{}, 1)}
-	for _, name := range append(Writable(), cfg.Attributes...) {
+	for _, name := range append(identity.ExportAttributes(), cfg.Attributes...) {
 		w.may[strings.ToLower(name)] = true
 	}
 	w.turn <- struct{}{}
@@ -281,7 +282,7 @@ func (d *desk) write(ctx context.Context, request func() error) error {
 // object reads a user or a group that is to be written, and checks that it may
 // be.
 func (d *desk) object(ctx context.Context, guid identity.GUID, want class, attrs ...string) (*ldap.Entry, error) {
-	e, err := d.one(ctx, byGUID(guid), append([]string{"objectClass", "adminCount", "userAccountControl", "sAMAccountName"}, attrs...)...)
+	e, err := d.one(ctx, byGUID(guid), append([]string{"objectClass", "objectSid", "adminCount", "userAccountControl", "sAMAccountName"}, attrs...)...)
 	if err != nil {
 		return nil, fmt.Errorf("read %s on %s: %w", guid, d.dc, err)
 	}
@@ -300,6 +301,8 @@ func privileged(e *ldap.Entry) error {
 	switch {
 	case e.GetAttributeValue("adminCount") == "1":
 		return fmt.Errorf("%w: %q has adminCount 1; delegated rights do not apply to it, and sync never writes to it", ErrPrivileged, e.DN)
+	case wellKnown(e):
+		return fmt.Errorf("%w: %q is one of the accounts and groups that Active Directory comes with, to which sync never writes", ErrPrivileged, e.DN)
 	case control&trustAccounts != 0 || hasClass(e, "computer"):
 		return fmt.Errorf("%w: %q is the account of a computer or a trust, to which sync never writes", ErrPrivileged, e.DN)
 	}

@@ -9,21 +9,6 @@ import (
 	"github.com/go-ldap/ldap/v3"
 )
 
-// Writable are the attributes of users that a Writer may write without being
-// told so. Names of accounts, groups, passwords and whatever decides on rights
-// or on how somebody logs on are not among them: who may edit a translation
-// rule at JumpCloud must not become an administrator of the domain by it.
-func Writable() []string {
-	return []string{"givenName", "sn", "initials", "displayName", "mail", "userPrincipalName", "description", "info",
-		"title", "department", "division", "company", "manager", "physicalDeliveryOfficeName", "roomNumber",
-		"employeeID", "employeeNumber", "employeeType", "preferredLanguage",
-		"telephoneNumber", "otherTelephone", "mobile", "otherMobile", "homePhone", "pager", "facsimileTelephoneNumber", "ipPhone",
-		"streetAddress", "street", "l", "st", "postalCode", "co", "c", "countryCode", "postOfficeBox", "wWWHomePage", "url",
-		"extensionAttribute1", "extensionAttribute2", "extensionAttribute3", "extensionAttribute4", "extensionAttribute5",
-		"extensionAttribute6", "extensionAttribute7", "extensionAttribute8", "extensionAttribute9", "extensionAttribute10",
-		"extensionAttribute11", "extensionAttribute12", "extensionAttribute13", "extensionAttribute14", "extensionAttribute15"}
-}
-
 // Attribute is an attribute with the values it is to have; none: it is removed.
 type Attribute struct {
 	Name   string

@@ -12,13 +12,24 @@ import (
 )
 
 // holder looks in the whole domain for who has a new user's names: the
-// username, the UPN and the mail address, each of which must be nobody's. The
+// username, the UPN, also as an account that has none of its own signs in, and
+// the mail address, each of which must be nobody's. The
 // DN is of an account that an earlier call made, empty when all are free.
 func (d *desk) holder(ctx context.Context, username string, attrs []Attribute, names []string) (ours string, err error) {
 	asked := []Attribute{{"sAMAccountName", []string{username}}}
 	for _, a := range attrs {
 		if strings.EqualFold(a.Name, "userPrincipalName") || strings.EqualFold(a.Name, "mail") {
 			asked = append(asked, a)
+		}
+		if !strings.EqualFold(a.Name, "userPrincipalName") {
+			continue
+		}
+		// Everybody signs in as sAMAccountName@domain, too (MS-ADTS 5.1.1.1.1):
+		// who has that as a userPrincipalName is taken for the other.
+		for _, upn := range a.Values {
+			if local, domain, _ := strings.Cut(upn, "@"); local != "" && strings.EqualFold(domain, dnsName(d.base)) {
+				asked = append(asked, Attribute{"sAMAccountName", []string{local}})
+			}
 		}
 	}
 	wanted := []string{"objectClass", "adminCount", "userAccountControl", "sAMAccountName", "userPrincipalName", "mail"}

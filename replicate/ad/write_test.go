@@ -135,6 +135,7 @@ func (w *world) writeS2_Collisions(t *testing.T) {
 		{"username of a user outside the root container", func(n *NewUser) { n.Username = "AWAY" }, "CN=away,CN=Users,"},
 		{"username of a group", func(n *NewUser) { n.Username = "far" }, "CN=far,OU=Groups,"},
 		{"UPN", func(n *NewUser) { n.UPN = "away.upn@corp.example.test" }, "CN=away,CN=Users,"},
+		{"UPN that a user has by the username", func(n *NewUser) { n.UPN = "Away@CORP.example.test" }, "CN=away,CN=Users,"},
 		{"mail of a contact", func(n *NewUser) { n.Mail = "shared@mail.test" }, contact},
 		{"username, made by somebody else as wanted", func(n *NewUser) {
 			*n = NewUser{Username: "u1", UPN: "u1.upn@corp.example.test", CN: "u1", First: "u1", Last: "Test", Mail: "u1@example.test",
@@ -211,6 +212,9 @@ func (w *world) writeS3_Privileged(t *testing.T) {
 	try("outside", outside, outer, ErrOutside)
 	try("not there", identity.GUID{1}, identity.GUID{2}, ErrNotFound)
 	try("of the other class", w.guid(w.dn("deep")), w.guid(w.dn("u5")), ErrNotFound)
+	// The default root container is the domain, with all that AD comes with.
+	writer = w.newWriter(func(c *WriterConfig) { c.Account, c.Password, c.RootDN = w.adminDN, w.adminPassword, "" })
+	try("of AD's own", w.guid("CN=Administrator,CN=Users,"+w.base), w.guid("CN=Domain Users,CN=Users,"+w.base), ErrPrivileged)
 }
 
 // writeS3_DisableEnable keeps the other bits of userAccountControl.

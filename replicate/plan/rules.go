@@ -122,15 +122,14 @@ func named(attr string) bool {
 	return strings.EqualFold(attr, AttrSAM) || strings.EqualFold(attr, AttrUPN) || strings.EqualFold(attr, AttrCN)
 }
 
-// neverWritten are the attributes that no rule may write: passwords, what an
-// account may do, what it is, and what AD keeps itself. Links to other objects
-// are among them, since a rule's value is text.
-var neverWritten = strings.Fields(`unicodepwd userpassword dbcspwd ntpwdhistory lmpwdhistory supplementalcredentials
-	useraccountcontrol pwdlastset accountexpires lockouttime badpwdcount logonhours userworkstations admincount
-	objectclass objectcategory objectsid objectguid sidhistory distinguishedname name instancetype ntsecuritydescriptor
-	member memberof manager directreports secretary seealso primarygroupid grouptype samaccounttype isdeleted
-	iscriticalsystemobject systemflags serviceprincipalname altsecurityidentities usercertificate dnshostname
-	scriptpath whencreated whenchanged usncreated usnchanged jpegphoto thumbnailphoto`)
+// exportable reports whether a rule may write an attribute: those that the
+// writer writes, since any other would keep the whole account from being
+// written, and the names of a new account. The manager is not among them: it is
+// a link to another object, and a rule's value is text.
+func exportable(name string) bool {
+	is := func(other string) bool { return strings.EqualFold(name, other) }
+	return named(name) || !is("manager") && slices.ContainsFunc(identity.ExportAttributes(), is)
+}
 
 func checkDestination(name string) error {
 	key := fold(name)
@@ -139,7 +138,7 @@ func checkDestination(name string) error {
 		return errors.New("its destination is a custom attribute, which AD does not have")
 	case !attributeName(name):
 		return errors.New("its destination is not the name of an attribute (RFC 4512 1.4)")
-	case slices.Contains(neverWritten, key), strings.HasPrefix(key, "msds-") && !strings.HasPrefix(key, "msds-cloudextensionattribute"):
+	case !exportable(name):
 		return errors.New("its destination is never written by a rule")
 	}
 	return nil

@@ -228,6 +228,13 @@ func TestS3_Group(t *testing.T) {
 		{"taken over", fresh(func(c *SyncGroupCase) { c.Same, c.Direct = taken, map[string]bool{"j1": true} }), "link-group; ad-rename-group sAMAccountName=Sales cn=Sales; ad-add-member; "},
 		{"another group's", fresh(func(c *SyncGroupCase) { c.Same, c.SameLinked = taken, true }), `AD group "sales" (CN=Sales) is another`},
 		{"a distribution group's name", fresh(func(c *SyncGroupCase) { c.Same = &identity.Group{Name: "Sales", InRoot: true} }), `AD group "Sales" () is a distribution group`},
+		{"a privileged group's name", fresh(func(c *SyncGroupCase) {
+			c.Same = &identity.Group{Name: "Domain Admins", Security: true, InRoot: true, Privileged: true}
+		}), `AD group "Domain Admins" () is privileged`},
+		{"a privileged group is not written", linked(func(c *SyncGroupCase) {
+			c.AD.Privileged, c.Cloud.MemberIDs, c.Cloud.Name = true, []string{"j2", "j3"}, "Vente"
+		}), "the AD group is privileged"},
+		{"a privileged group that is as it should be", linked(func(c *SyncGroupCase) { c.AD.Privileged = true }), ""},
 		{"outside the root container", fresh(func(c *SyncGroupCase) { c.Same = &identity.Group{Name: "Sales", Security: true} }), `AD group "Sales" () is outside`},
 		{"an account has the name", fresh(func(c *SyncGroupCase) { c.Taken = "AD account has it" }), "AD account has it"},
 		{"a name AD does not take", fresh(func(c *SyncGroupCase) { c.Cloud.Name = "R&D: all" }), `"R&D: all" cannot be a group's name in AD: AD allows no ':'`},

@@ -32,6 +32,10 @@ type SyncGroupCase struct {
 	Direct, Nested map[string]bool
 }
 
+// isPrivileged is why sync leaves a group alone: who may edit JumpCloud's
+// groups must not become an administrator of the domain by it.
+const isPrivileged = "is privileged (adminCount=1), or one that Active Directory comes with: never written"
+
 // SyncGroup decides about one group (rules S3 and S5). AD groups are never
 // deleted, and their members who have no JumpCloud user stay.
 func SyncGroup(c SyncGroupCase) Verdict {
@@ -51,7 +55,11 @@ func SyncGroup(c SyncGroupCase) Verdict {
 	case !c.AD.InRoot:
 		return Verdict{Skip: "the AD group is outside the domain's root container: not written"}
 	}
-	return c.update()
+	v := c.update()
+	if c.AD.Privileged && len(v.Actions) > 0 { // what both sides agree on still counts, for the import
+		v.Actions, v.Won, v.Skip = nil, nil, "the AD group "+isPrivileged
+	}
+	return v
 }
 
 func (c *SyncGroupCase) action(kind Kind, reason string) Action {
@@ -110,6 +118,8 @@ func (c *SyncGroupCase) pair() Verdict {
 		return v
 	case c.SameLinked:
 		return Verdict{Skip: fmt.Sprintf("AD group %q (%s) is another JumpCloud group's: rename one of them", c.Same.Name, c.Same.DN)}
+	case c.Same.Privileged:
+		return Verdict{Skip: fmt.Sprintf("AD group %q (%s) %s: rename the JumpCloud group", c.Same.Name, c.Same.DN, isPrivileged)}
 	case !c.Same.Security:
 		return Verdict{Skip: fmt.Sprintf("AD group %q (%s) is a distribution group: rename one of the two", c.Same.Name, c.Same.DN)}
 	case !c.Same.InRoot:

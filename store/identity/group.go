@@ -13,6 +13,9 @@ type Group struct {
 	// Security: AD's groupType has the security bit; others are mailing lists,
 	// which are not replicated.
 	Security bool `json:"security,omitempty"`
+	// Privileged: AD's group has adminCount=1, or is one that AD comes with
+	// (such as Domain Users): sync never writes to it.
+	Privileged bool `json:"privileged,omitempty"`
 	// InRoot: AD's group is below the domain's root container.
 	InRoot bool `json:"inRoot,omitempty"`
 	// Members are AD's direct members, users and groups, with those whose

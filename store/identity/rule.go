@@ -51,3 +51,18 @@ const (
 	RuleOnCreate RuleOccasion = "CREATE"
 	RuleOnUpdate RuleOccasion = "UPDATE"
 )
+
+// ExportAttributes are the attributes of AD users that sync may write. Names of
+// accounts, groups, passwords and whatever decides on rights or on how somebody
+// logs on are not among them: who may edit a translation rule at JumpCloud must
+// not become an administrator of the domain by it.
+func ExportAttributes() []string {
+	return []string{"givenName", "sn", "initials", "displayName", "mail", "userPrincipalName", "description", "info",
+		"title", "department", "division", "company", "manager", "physicalDeliveryOfficeName", "roomNumber",
+		"employeeID", "employeeNumber", "employeeType", "preferredLanguage",
+		"telephoneNumber", "otherTelephone", "mobile", "otherMobile", "homePhone", "pager", "facsimileTelephoneNumber", "ipPhone",
+		"streetAddress", "street", "l", "st", "postalCode", "co", "c", "countryCode", "postOfficeBox", "wWWHomePage", "url",
+		"extensionAttribute1", "extensionAttribute2", "extensionAttribute3", "extensionAttribute4", "extensionAttribute5",
+		"extensionAttribute6", "extensionAttribute7", "extensionAttribute8", "extensionAttribute9", "extensionAttribute10",
+		"extensionAttribute11", "extensionAttribute12", "extensionAttribute13", "extensionAttribute14", "extensionAttribute15"}
+}
