@@ -124,11 +124,11 @@ func (r *run) act(ctx context.Context, j *job, a plan.Action) error {
 			err = r.actOnUser(ctx, j, a)
 		}
 	}
-	return r.did(j, err, a)
+	return r.did(err, a)
 }
 
 // did counts actions that were done together, and notes them.
-func (r *run) did(j *job, err error, actions ...plan.Action) error {
+func (r *run) did(err error, actions ...plan.Action) error {
 	for _, a := range actions {
 		r.cfg.Observe.Action(r.d, string(a.Kind), outcome(err))
 		if err != nil {
@@ -142,9 +142,6 @@ func (r *run) did(j *job, err error, actions ...plan.Action) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, a := range actions {
-		if a.Kind.Destructive() && !j.entry.Approved {
-			r.done = append(r.done, taken{r.cfg.Now(), a})
-		}
 		if !a.Kind.InAD() {
 			r.note(a)
 		}

@@ -47,7 +47,7 @@ func (r *run) actInAD(ctx context.Context, j *job, a plan.Action) error {
 		}
 		u, err := r.cfg.Writer.Disable(ctx, a.GUID)
 		if err != nil {
-			return inAD(err)
+			return r.notDisabled(ctx, a, inAD(err))
 		}
 		return r.wroteUser(ctx, u)
 	case plan.ADEnable, plan.ADUpdateUser:
@@ -64,6 +64,19 @@ func (r *run) actInAD(ctx context.Context, j *job, a plan.Action) error {
 		return errors.Join(r.keep(ctx, a), r.wroteUser(ctx, u))
 	}
 	return fmt.Errorf("action %q is not known", a.Kind)
+}
+
+// notDisabled: what AD refused is not ours. Else an account that a person
+// disables later would be enabled when the user is activated.
+func (r *run) notDisabled(ctx context.Context, a plan.Action, cause error) error {
+	if judgeFailure(cause) != failedForGood || r.world.Links[a.GUID].DisabledByUs {
+		return cause
+	}
+	err := r.changeLink(context.WithoutCancel(ctx), a.GUID, func(l *identity.Link) { l.DisabledByUs = false })
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return errors.Join(cause, err)
+	}
+	return cause
 }
 
 func attributesOf(fields []plan.Field) (attrs []ad.Attribute) {
@@ -183,7 +196,7 @@ func (r *run) membersInAD(ctx context.Context, j *job, actions []plan.Action) er
 			ctx := context.WithoutCancel(ctx)
 			err = errors.Join(r.keepMembers(ctx, some), r.wroteMembers(ctx, group, members, some[0].Kind == plan.ADAddMember))
 		}
-		if err := r.did(j, err, some...); err != nil {
+		if err := r.did(err, some...); err != nil {
 			return err
 		}
 	}

@@ -35,6 +35,9 @@ func (r *run) one(ctx context.Context, result plan.Result) error {
 		j.begun = true
 		j.entry.Attempts++
 	}
+	if err := r.take(ctx, j, result.Actions); err != nil {
+		return err
+	}
 	if err := r.carryOut(ctx, j, result); err != nil {
 		return r.failed(context.WithoutCancel(ctx), j, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/dirgate/dirgate/replicate/plan"
 	"github.com/dirgate/dirgate/store"
@@ -177,37 +176,6 @@ func population(d identity.Direction, w plan.World) plan.Population {
 		}
 	}
 	return p
-}
-
-// window is for how long actions count together.
-const window = time.Hour
-
-// check says which classes are over their limits, counting what would be done
-// now and what was done within the window.
-func (i *Reconciler) check(d identity.Direction, actions []plan.Action, w plan.World) map[plan.Class]string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	now := i.cfg.Now()
-	i.done = slices.DeleteFunc(i.done, func(t taken) bool { return now.Sub(t.at) >= window })
-	all := slices.Clone(actions)
-	lost := plan.Population{}
-	for _, t := range i.done {
-		if t.action.Direction != d {
-			continue
-		}
-		all = append(all, t.action)
-		switch plan.ClassOf(t.action.Kind) {
-		case plan.Removals:
-			lost.Users++
-		case plan.GroupEnds:
-			lost.Groups++
-		case plan.Memberships, plan.ADMemberships:
-			lost.Memberships++
-		}
-	}
-	there := population(d, w) // and those that are gone by now
-	there.Users, there.Groups, there.Memberships = there.Users+lost.Users, there.Groups+lost.Groups, there.Memberships+lost.Memberships
-	return i.cfg.Limits.Check(all, there)
 }
 
 // agree brings up to date, where AD is the authority, which members of groups are those of both sides.

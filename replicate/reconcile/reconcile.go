@@ -125,12 +125,6 @@ type Reconciler struct {
 	away map[string]*away // by side that does not answer; guarded by mu
 }
 
-// taken is a destructive action that was carried out.
-type taken struct {
-	at     time.Time
-	action plan.Action
-}
-
 // New checks cfg.
 func New(cfg Config) (*Reconciler, error) {
 	if cfg.Store == nil || cfg.Reader == nil || cfg.AD == nil || cfg.JumpCloud == nil || cfg.Log == nil || cfg.Now == nil {
@@ -170,6 +164,9 @@ func New(cfg Config) (*Reconciler, error) {
 	i.cfg, i.away = cfg, make(map[string]*away)
 	i.status = i.newStatus()
 	i.orders.asked = make(chan struct{}, 1)
+	if err := i.recall(); err != nil {
+		return nil, err
+	}
 	return i, nil
 }
 
