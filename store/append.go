@@ -289,7 +289,7 @@ func (b *batch) move(from identity.Status, e identity.Entry) {
 	if hasSecret(from) && !hasSecret(e.Status) && !e.Kind.IsState() {
 		b.delete(keySeq(prefixSecret, e.Seq))
 	}
-	b.moves = append(b.moves, move{from: from, to: e.Status, direction: e.Direction, item: openItem{seq: e.Seq, at: e.At}})
+	b.moves = append(b.moves, move{from: from, to: e.Status, direction: e.Direction, item: openItem{seq: e.Seq, at: e.At, domain: e.Account.Domain}})
 }
 
 // must is for a second record of a request whose first is staged already: the

@@ -1,9 +1,10 @@
 package store
 
 import (
-	"strings"
+	"fmt"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/dirgate/dirgate/store/identity"
 )
 
@@ -15,29 +16,38 @@ type OpenCounts struct {
 	Oldest  time.Time `json:"oldestPending,omitzero"` // when it was made
 }
 
-// OpenCounts reads every open change of the direction, those of other domains
-// too.
+// OpenCounts is answered from memory, but for the changes of an earlier process,
+// of which each is read once: who shows progress asks several times in a second.
 func (s *Store) OpenCounts(domain string, d identity.Direction) (c OpenCounts, err error) {
-	for status, n := range map[identity.Status]*int{identity.StatusPending: &c.Pending, identity.StatusHeld: &c.Held, identity.StatusDead: &c.Dead} {
-		for after := identity.Seq(0); ; {
-			entries, err := s.openEntries(listKey{status, d}, maxPage, after)
-			if err != nil {
-				return c, err
-			}
-			for _, e := range entries {
-				after = e.Seq
-				if !strings.EqualFold(e.Account.Domain, domain) {
-					continue
-				}
-				*n++
-				if status == identity.StatusPending && c.Oldest.IsZero() {
-					c.Oldest = e.At
-				}
-			}
-			if len(entries) < maxPage {
-				break
-			}
+	for _, status := range []identity.Status{identity.StatusPending, identity.StatusHeld, identity.StatusDead} {
+		key := listKey{status, d}
+		if err := s.nameOpen(key); err != nil {
+			return c, fmt.Errorf("count open changes: %w", err)
+		}
+		n, oldest := s.work.count(key, domain)
+		switch status {
+		case identity.StatusPending:
+			c.Pending, c.Oldest = n, oldest
+		case identity.StatusHeld:
+			c.Held = n
+		default:
+			c.Dead = n
 		}
 	}
 	return c, nil
+}
+
+// nameOpen learns which domains a list's changes are of.
+func (s *Store) nameOpen(key listKey) error {
+	seqs := s.work.unnamed(key)
+	return s.view(func(txn *badger.Txn) error {
+		for _, seq := range seqs {
+			e, err := getEntry(txn, seq)
+			if err != nil {
+				return err
+			}
+			s.work.name(key, seq, e.Account.Domain)
+		}
+		return nil
+	})
 }

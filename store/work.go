@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,11 +15,13 @@ import (
 // work is what there is to do: the open changes by status and direction. It
 // mirrors the keys below prefixOpen, which are read once, at Open: a scan of
 // them would step over a tombstone for every change that was ever done.
-// It takes 32 bytes for an open change, and nothing for others.
+// It takes 48 bytes for an open change, and nothing for others.
 type work struct {
 	mu    sync.RWMutex
 	last  identity.Seq           // of the log; guarded by mu
 	lists map[listKey][]openItem // by seq; guarded by mu
+	// domains are the names in the items, each once; guarded by mu.
+	domains map[string]string
 }
 
 type listKey struct {
@@ -27,8 +30,9 @@ type listKey struct {
 }
 
 type openItem struct {
-	seq identity.Seq
-	at  time.Time // of the intent
+	seq    identity.Seq
+	at     time.Time // of the intent
+	domain string    // empty: the index does not tell, and nobody has asked yet
 }
 
 // move is a change of status.
@@ -55,7 +59,7 @@ func (s *Store) loadWork() error {
 				}
 				key := listKey{statusOfOpen(item.Key()), directionOf(value[0])}
 				at := time.Unix(0, int64(binary.BigEndian.Uint64(value[1:]))).UTC()
-				s.work.lists[key] = append(s.work.lists[key], openItem{seqOf(item.Key()), at})
+				s.work.lists[key] = append(s.work.lists[key], openItem{seq: seqOf(item.Key()), at: at})
 				return nil
 			})
 		})
@@ -89,10 +93,61 @@ func (w *work) apply(last identity.Seq, moves []move) {
 			key := listKey{m.to, m.direction}
 			list := w.lists[key]
 			if i, found := slices.BinarySearchFunc(list, m.item.seq, openItem.compare); !found {
+				m.item.domain = w.intern(m.item.domain)
 				w.lists[key] = slices.Insert(list, i, m.item)
 			}
 		}
 	}
+}
+
+// intern gives a name in the form that all items share. Callers hold mu.
+func (w *work) intern(domain string) string {
+	known, ok := w.domains[domain]
+	if !ok {
+		if w.domains == nil {
+			w.domains = make(map[string]string)
+		}
+		known = strings.Clone(domain)
+		w.domains[known] = known
+	}
+	return known
+}
+
+// unnamed are the items whose domain is not known.
+func (w *work) unnamed(key listKey) (seqs []identity.Seq) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	for _, item := range w.lists[key] {
+		if item.domain == "" {
+			seqs = append(seqs, item.seq)
+		}
+	}
+	return seqs
+}
+
+// name keeps what unnamed asked for.
+func (w *work) name(key listKey, seq identity.Seq, domain string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := w.lists[key]
+	if i, found := slices.BinarySearchFunc(list, seq, openItem.compare); found {
+		list[i].domain = w.intern(domain)
+	}
+}
+
+// count says how many items of a list a domain has, and when the first was made.
+func (w *work) count(key listKey, domain string) (n int, oldest time.Time) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	for _, item := range w.lists[key] {
+		if !strings.EqualFold(item.domain, domain) {
+			continue
+		}
+		if n++; n == 1 {
+			oldest = item.at
+		}
+	}
+	return n, oldest
 }
 
 // after returns up to limit sequence numbers greater than seq, in order.
