@@ -79,7 +79,6 @@ func Applied(link identity.Link, a Action) identity.Link {
 
 // AppliedGroup is Applied for a group's link.
 func AppliedGroup(link identity.GroupLink, a Action) identity.GroupLink {
-	at, is := slices.BinarySearch(link.Agreed, a.UserID)
 	switch a.Kind {
 	case BindGroup:
 		link.WasBound = true
@@ -89,15 +88,26 @@ func AppliedGroup(link identity.GroupLink, a Action) identity.GroupLink {
 				link.AgreedName = f.To
 			}
 		}
-	case AddMember, ADAddMember:
-		if !is {
-			link.Agreed = slices.Insert(slices.Clone(link.Agreed), at, a.UserID)
-		}
-	case RemoveMember, ADRemoveMember:
-		if is {
-			link.Agreed = slices.Delete(slices.Clone(link.Agreed), at, at+1)
+	case AddMember, ADAddMember, RemoveMember, ADRemoveMember:
+		return AppliedMembers(link, []Action{a})
+	}
+	return link
+}
+
+// AppliedMembers is [AppliedGroup] of many members, each added or removed once,
+// at the cost of one.
+func AppliedMembers(link identity.GroupLink, did []Action) identity.GroupLink {
+	members := slices.Clone(link.Agreed)
+	removed := make(map[string]bool)
+	for _, a := range did {
+		if a.Kind == RemoveMember || a.Kind == ADRemoveMember {
+			removed[a.UserID] = true
+		} else {
+			members = append(members, a.UserID)
 		}
 	}
+	slices.Sort(members)
+	link.Agreed = slices.DeleteFunc(slices.Compact(members), func(id string) bool { return removed[id] })
 	return link
 }
 
