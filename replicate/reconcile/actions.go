@@ -60,17 +60,28 @@ func isMembership(k plan.Kind) bool {
 }
 
 // membersAtJumpCloud changes members of a group side by side: it may have very
-// many. One whose user cannot be made yet keeps nobody out: the error is errWaits
+// many, so what costs as much as there are members is done once for all of them.
+// One whose user cannot be made yet keeps nobody out: the error is errWaits
 // then.
 func (r *run) membersAtJumpCloud(ctx context.Context, j *job, actions []plan.Action) error {
 	var mu sync.Mutex
 	var did []plan.Action
 	waits := false
-	err := sideBySide(r.cfg.Workers, actions, func(a plan.Action) error {
+	group, err := r.groupID(actions[0])
+	if err != nil {
+		return r.did(err, actions...)
+	}
+	err = sideBySide(r.cfg.Workers, actions, func(a plan.Action) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := r.act(ctx, j, a)
+		user, err := r.userID(a)
+		if err != nil {
+			err = r.did(err, a)
+		} else {
+			a.UserID, a.GroupID = user, group
+			err = r.act(ctx, j, a)
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -82,6 +93,7 @@ func (r *run) membersAtJumpCloud(ctx context.Context, j *job, actions []plan.Act
 		}
 		return err
 	})
+	r.noteMembers(group, did)
 	if kept := r.keepMembers(context.WithoutCancel(ctx), did); err == nil {
 		err = kept
 	}
@@ -102,12 +114,7 @@ func (r *run) keepMembers(ctx context.Context, did []plan.Action) error {
 		return err
 	}
 	return r.cfg.Store.ChangeGroupLink(ctx, r.settings.Domain, guid, func(l *identity.GroupLink) {
-		for _, a := range did {
-			if id, err := r.userID(a); err == nil {
-				a.UserID = id
-			}
-			*l = plan.AppliedGroup(*l, a)
-		}
+		*l = plan.AppliedMembers(*l, did)
 	})
 }
 
@@ -178,6 +185,15 @@ func (r *run) userID(a plan.Action) (string, error) {
 		return "", errWaits // for the user to be made
 	}
 	return link.JumpCloudID, err
+}
+
+// groupID is JumpCloud's id of the group that an action is about.
+func (r *run) groupID(a plan.Action) (string, error) {
+	if _, made := plan.Made(a.GroupID); !made && a.GroupID != "" {
+		return a.GroupID, nil
+	}
+	link, err := r.cfg.Store.GroupLink(r.settings.Domain, a.GUID)
+	return link.GroupID, err
 }
 
 func (r *run) actOnUser(ctx context.Context, j *job, a plan.Action) error {
@@ -326,13 +342,9 @@ func (r *run) changeLink(ctx context.Context, guid identity.GUID, change func(*i
 
 func (r *run) actOnGroup(ctx context.Context, j *job, a plan.Action) error {
 	st, cloud := r.cfg.Store, r.cfg.JumpCloud
-	id := a.GroupID
-	if _, made := plan.Made(id); made || id == "" {
-		link, err := st.GroupLink(r.settings.Domain, a.GUID)
-		if err != nil && a.Kind != plan.CreateGroup && a.Kind != plan.UnlinkGroup {
-			return err
-		}
-		id = link.GroupID
+	id, err := r.groupID(a)
+	if err != nil && a.Kind != plan.CreateGroup && a.Kind != plan.UnlinkGroup {
+		return err
 	}
 	switch a.Kind {
 	case plan.CreateGroup:

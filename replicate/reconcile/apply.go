@@ -50,6 +50,7 @@ func (i *Reconciler) apply(ctx context.Context, d identity.Direction) (next time
 		return next, err
 	}
 	i.begin(d, len(jobs))
+	began := i.cfg.Now()
 	w, err := i.world(i.dir)
 	if err != nil {
 		return next, err
@@ -62,7 +63,7 @@ func (i *Reconciler) apply(ctx context.Context, d identity.Direction) (next time
 	if err != nil {
 		return next, err
 	}
-	run := &run{Reconciler: i, d: d, world: w, jobs: jobs, scope: w.Scope(), until: i.cfg.Now().Add(i.sliceLimit())}
+	run := &run{Reconciler: i, d: d, world: w, jobs: jobs, scope: w.Scope(), until: i.until(began)}
 	for _, r := range p.Results {
 		if j := jobs[objectOf(d, r.GUID, r.CloudID)]; j != nil {
 			j.results = append(j.results, r)
@@ -140,17 +141,23 @@ type run struct {
 }
 
 // passLimit bounds a pass, so that what happens in AD meanwhile does not wait
-// for an import of thousands, and sliceLimit one of two directions.
+// for an import of thousands, and sliceLimit one of two directions: longer, up
+// to longSlice, where it takes so long to plan that most of the time would go
+// into that.
 const (
 	passLimit  = 5 * time.Minute
 	sliceLimit = 2 * time.Second
+	longSlice  = 20 * time.Second
+	planShare  = 4 // a slice is at least so many times as long as its plan took
 )
 
-func (i *Reconciler) sliceLimit() time.Duration {
+// until is when a pass ends that was begun, and is planned now.
+func (i *Reconciler) until(began time.Time) time.Time {
+	now := i.cfg.Now()
 	if len(i.directions()) > 1 {
-		return sliceLimit
+		return now.Add(min(longSlice, max(sliceLimit, planShare*now.Sub(began))))
 	}
-	return passLimit
+	return now.Add(passLimit)
 }
 
 // cut: the rest is for another pass.

@@ -101,6 +101,11 @@ func (c *cloud) dropUser(id string) {
 // errNotRead: the first look at JumpCloud is not complete.
 var errNotRead = errors.New("JumpCloud was not read completely yet")
 
+// lookDue: it is time to look at JumpCloud.
+func (i *Reconciler) lookDue(full bool) bool {
+	return full || i.cloud.state == nil || i.syncs && !i.cfg.Now().Before(i.cloud.due)
+}
+
 // lookAtCloud brings what is known of JumpCloud up to date: with full and at
 // first all of it, and where sync runs what has changed, when it is time. An
 // error leaves what was known as it was.
@@ -109,7 +114,7 @@ var errNotRead = errors.New("JumpCloud was not read completely yet")
 // watcher made for it, whose first look is not bounded.
 func (i *Reconciler) lookAtCloud(ctx context.Context, w plan.World, full bool) (err error) {
 	c, now := &i.cloud, i.cfg.Now()
-	if c.state != nil && !full && (!i.syncs || now.Before(c.due)) {
+	if !i.lookDue(full) {
 		return nil
 	}
 	if c.watcher == nil || full && !i.syncs && c.watcher.State() != nil {

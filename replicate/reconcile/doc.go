@@ -53,10 +53,11 @@
 //
 // # Costs
 //
-// A cycle without changes asks AD once, and JumpCloud as often as
-// [jumpcloud.Watcher] says, or not at all where nothing is synced: there its
-// users are listed once at the start and once in every Config.FullEvery. A cycle
-// with changes plans over the whole domain, in memory. A user that is worked on is
-// read again by its id, or looked for by username and mail address, unless there
-// are more than a hundred and everything was read within five minutes.
+// A cycle without changes does nothing for each user: it asks AD once, and
+// JumpCloud as often as [jumpcloud.Watcher] says, or not at all where nothing
+// is synced: there its users are listed once at the start and once in every
+// Config.FullEvery. A cycle with changes plans over the whole domain, in
+// memory. A user that is worked on is read again by its id, or looked for by
+// username and mail address, unless there are more than a hundred and
+// everything was read within five minutes.
 package reconcile

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/dirgate/dirgate/replicate/plan"
 	"github.com/dirgate/dirgate/store"
@@ -195,11 +194,12 @@ func (i *Reconciler) agree(ctx context.Context, w plan.World) error {
 		// What AD has taken out and JumpCloud still has was agreed upon; the
 		// plan needs to know until it is gone.
 		for _, id := range link.Agreed {
-			if there[id] && !slices.Contains(both, id) {
+			if there[id] {
 				both = append(both, id)
 			}
 		}
-		slices.SortFunc(both, strings.Compare)
+		slices.Sort(both)
+		both = slices.Compact(both)
 		if slices.Equal(both, link.Agreed) {
 			continue
 		}

@@ -85,9 +85,11 @@ func (r *run) note(a plan.Action) {
 	if _, made := plan.Made(user); made || user == "" {
 		user, _ = r.userID(a)
 	}
+	if a.Kind == plan.AddMember || a.Kind == plan.RemoveMember {
+		return // they are noted together
+	}
 	if _, made := plan.Made(group); made || group == "" {
-		link, _ := r.cfg.Store.GroupLink(r.settings.Domain, a.GUID)
-		group = link.GroupID
+		group, _ = r.groupID(a)
 	}
 	c, now := &r.cloud, r.cfg.Now()
 	s := c.state
@@ -124,30 +126,43 @@ func (r *run) note(a plan.Action) {
 		delete(s.Groups, group)
 		delete(s.BoundGroups, group)
 		c.note(now, &c.groups, group)
-	case plan.UpdateGroup, plan.AddMember, plan.RemoveMember:
-		r.noteGroup(a, group, user)
+	case plan.UpdateGroup:
+		if g, ok := s.Groups[group]; ok {
+			for _, f := range a.Fields {
+				if f.Name == plan.FieldGroupName {
+					g.Name = f.To
+				}
+			}
+			s.Groups[group] = g
+		}
 		c.note(now, &c.groups, group)
 	}
 }
 
-func (r *run) noteGroup(a plan.Action, group, user string) {
+// noteMembers is note for members of a group that were added and removed, whose
+// ids are known.
+func (r *run) noteMembers(group string, did []plan.Action) {
+	if len(did) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cloud.note(r.cfg.Now(), &r.cloud.groups, group)
 	g, ok := r.cloud.state.Groups[group]
 	if !ok {
 		return
 	}
-	at, is := slices.BinarySearch(g.MemberIDs, user)
-	switch {
-	case a.Kind == plan.AddMember && !is:
-		g.MemberIDs = slices.Insert(slices.Clone(g.MemberIDs), at, user)
-	case a.Kind == plan.RemoveMember && is:
-		g.MemberIDs = slices.Delete(slices.Clone(g.MemberIDs), at, at+1)
-	case a.Kind == plan.UpdateGroup:
-		for _, f := range a.Fields {
-			if f.Name == plan.FieldGroupName {
-				g.Name = f.To
-			}
+	removed := make(map[string]bool)
+	members := slices.Clone(g.MemberIDs) // others may hold the old list
+	for _, a := range did {
+		if a.Kind == plan.RemoveMember {
+			removed[a.UserID] = true
+		} else {
+			members = append(members, a.UserID)
 		}
 	}
+	slices.Sort(members)
+	g.MemberIDs = slices.DeleteFunc(slices.Compact(members), func(id string) bool { return removed[id] })
 	r.cloud.state.Groups[group] = g
 }
 

@@ -270,6 +270,11 @@ func (i *Reconciler) cycle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	changed := next.since(i.dir)
+	still := !full && changed.empty() && len(i.cloud.news) == 0 && now.Sub(i.planned) < i.cfg.Interval
+	if still && !i.lookDue(full) {
+		return i.follows(ctx, next) // without the world, which costs as much as there are users
+	}
 	w, err := i.world(next)
 	if err != nil {
 		return err
@@ -281,12 +286,8 @@ func (i *Reconciler) cycle(ctx context.Context) error {
 		i.cloud.failed = err
 		i.cfg.Log.Warn("look at JumpCloud", "domain", i.settings.Domain, "err", err)
 	}
-	changed := next.since(i.dir)
-	if !full && changed.empty() && len(i.cloud.news) == 0 && now.Sub(i.planned) < i.cfg.Interval {
-		if string(next.cursor) == string(i.dir.cursor) {
-			return nil
-		}
-		return i.record(ctx, next, store.ImportBatch{})
+	if still && len(i.cloud.news) == 0 {
+		return i.follows(ctx, next)
 	}
 	i.see(&w)
 	if err := i.compare(ctx, w, next, changed, full); err != nil {
@@ -307,6 +308,14 @@ func (i *Reconciler) cycle(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// follows records how far the reader has come, of which nothing follows.
+func (i *Reconciler) follows(ctx context.Context, next *directory) error {
+	if string(next.cursor) == string(i.dir.cursor) {
+		return nil
+	}
+	return i.record(ctx, next, store.ImportBatch{})
 }
 
 // giveUp ends what is open of directions that the use case does not have any
