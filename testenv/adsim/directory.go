@@ -33,6 +33,10 @@ type Directory struct {
 	rights     map[guid]right
 	allowances []allowance
 	watches    map[*watch]struct{}
+	links      map[string]linkHolders // by link attribute
+	// logins are the entries that have, or had, a sAMAccountName, in the form in
+	// which names are compared.
+	logins map[string]*entry
 }
 
 // DirectoryConfig is what a new Directory needs to know.
@@ -55,7 +59,7 @@ func NewDirectory(c DirectoryConfig) *Directory {
 		domain: strings.ToLower(c.Domain), netbios: strings.ToUpper(label[:min(len(label), 15)]),
 		base: dnsToDN(c.Domain), host: "dc1." + strings.ToLower(c.Domain),
 		invocation: newGUID(), sid: newDomainSID(), rid: 1103, usn: 12288, byKey: make(map[string]*entry), guids: make(map[guid]*entry),
-		rights: make(map[guid]right), watches: make(map[*watch]struct{})}
+		rights: make(map[guid]right), watches: make(map[*watch]struct{}), logins: make(map[string]*entry)}
 	root, _ := parseName(d.base)
 	d.baseKey, d.configKey = root.key, "cn=configuration,"+root.key
 	d.found(c)
@@ -190,10 +194,20 @@ func (d *Directory) makePrincipal(e *entry, sam string, rid uint32) {
 			e.setNum(name, 0)
 		}
 	}
+	d.noteLogin(e)
+}
+
+// noteLogin makes an entry findable by its sAMAccountName, after it was given
+// one.
+func (d *Directory) noteLogin(e *entry) {
+	if sam := e.first("sAMAccountName"); sam != "" && !e.deleted {
+		d.logins[fold(sam)] = e
+	}
 }
 
 // touch records a change.
 func (d *Directory) touch(e *entry) {
+	d.noteLogin(e)
 	d.usn++
 	e.stamp(d.usn)
 	d.notify(e)
@@ -256,6 +270,12 @@ func (d *Directory) bestMatch(key string) string {
 func (d *Directory) find(name, value string) *entry {
 	at, _ := d.schema.lookup(name)
 	want := at.normal(value)
+	if at.name == "sAMAccountName" { // of which there is one, and which AddUser asks for
+		if e := d.logins[want]; e != nil && !e.deleted && at.normal(e.first(name)) == want {
+			return e
+		}
+		return nil
+	}
 	for _, e := range d.ordered {
 		if !e.deleted && slices.ContainsFunc(e.get(name), func(v string) bool { return at.normal(v) == want }) {
 			return e

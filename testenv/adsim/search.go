@@ -99,7 +99,11 @@ func (d *Directory) lookUp(id Identity, s Search) (found, *Refusal) {
 		return found{}, noObject(d.bestMatch(base.key))
 	}
 	var f found
-	for _, e := range d.ordered {
+	all := d.ordered
+	if s.Scope == ldapwire.ScopeBase {
+		all = []*entry{base}
+	}
+	for _, e := range all {
 		if e.deleted && !s.ShowDeleted || !d.inScope(e, base, s.Scope) {
 			continue
 		}
@@ -223,10 +227,36 @@ func (d *Directory) values(e *entry, at attrType, s Search) []string {
 // backLinks are the entries whose link attribute names e.
 func (d *Directory) backLinks(e *entry, link string) []string {
 	var out []string
-	for _, other := range d.ordered {
+	for _, other := range d.holders(link) {
 		if slices.Contains(other.get(link), e.dn) {
 			out = append(out, other.dn)
 		}
 	}
 	return out
+}
+
+// linkHolders are the entries that have a link attribute, at a USN.
+type linkHolders struct {
+	usn     int64
+	entries []*entry
+}
+
+// holders are few where the entries are many: without them a search by memberOf
+// would look at every entry for every entry.
+func (d *Directory) holders(link string) []*entry {
+	known := d.links[link]
+	if known.usn == d.usn {
+		return known.entries
+	}
+	known = linkHolders{usn: d.usn}
+	for _, e := range d.ordered {
+		if len(e.get(link)) > 0 {
+			known.entries = append(known.entries, e)
+		}
+	}
+	if d.links == nil {
+		d.links = make(map[string]linkHolders)
+	}
+	d.links[link] = known
+	return known.entries
 }

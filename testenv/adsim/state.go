@@ -50,8 +50,11 @@ func (d *Directory) load(s Content) {
 	d.usn, d.rid, d.ordered = s.usn, s.rid, cloneAll(s.entries)
 	clear(d.byKey)
 	clear(d.guids)
+	clear(d.links)
+	clear(d.logins)
 	for _, e := range d.ordered {
 		d.byKey[e.key], d.guids[e.guid] = e, e
+		d.noteLogin(e)
 	}
 	for w := range d.watches {
 		if base := d.guids[w.base.guid]; base != nil {

@@ -82,6 +82,16 @@ func (s *Server) User(id string) (User, bool) {
 	return User{}, false
 }
 
+// UserByName gives the user of that name, whatever its case.
+func (s *Server) UserByName(name string) (User, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u := s.byName[strings.ToLower(name)]; u != nil {
+		return s.export(u), true
+	}
+	return User{}, false
+}
+
 // Users gives all users, oldest first.
 func (s *Server) Users() []User {
 	s.mu.Lock()
