@@ -30,14 +30,17 @@ func TestImportFigures(t *testing.T) {
 	w := newEmbeddedWorld(t)
 	w.cloud.ForgetHistory()
 	const everyone = "Everyone"
-	if _, err := w.ad.AddGroup(everyone); err != nil {
-		t.Fatal(err)
-	}
 	password := secret.New([]byte(before))
+	var members []string
 	for n := range *importUsers {
-		if _, err := w.ad.AddUser(adsim.User{Name: fmt.Sprintf("user%05d", n), Password: password, GivenName: "Given", Surname: "Sur", Groups: []string{everyone}}); err != nil {
+		dn, err := w.ad.AddUser(adsim.User{Name: fmt.Sprintf("user%05d", n), Password: password, GivenName: "Given", Surname: "Sur"})
+		if err != nil {
 			t.Fatal(err)
 		}
+		members = append(members, dn)
+	}
+	if _, err := w.ad.AddGroup(everyone, members...); err != nil {
+		t.Fatal(err)
 	}
 	w.configure("requests_per_second", "1000") // the most there is
 	w.must("domain", "register", w.name, "--scope-group", "CN="+everyone+",OU=Groups,"+w.base)

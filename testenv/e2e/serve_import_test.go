@@ -15,12 +15,11 @@ import (
 
 // person is JumpCloud's user of that name; empty without one.
 func (c cloud) person(name string) jcsim.User {
-	for _, u := range c.Users() {
-		if u.Username == name {
-			return u
-		}
+	u, _ := c.UserByName(name)
+	if u.Username != name {
+		return jcsim.User{}
 	}
-	return jcsim.User{}
+	return u
 }
 
 // after waits for what a change in AD brings about at JumpCloud, and says how
