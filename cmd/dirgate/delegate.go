@@ -51,11 +51,12 @@ func (d *daemon) newDelegate(registry *prometheus.Registry) error {
 		validator.Close()
 		return err
 	}
-	plain, err := listen("delegate.listen", "tcp", d.cfg.Delegate.Listen)
+	bare, err := listen("delegate.listen", "tcp", d.cfg.Delegate.Listen)
 	if err != nil {
 		validator.Close()
 		return err
 	}
+	plain := newCrowd(bare, delegateConnectionsFor(openFiles()))
 	pages, err := portal.New(portal.Config{Directory: validator, Log: d.log.With("in", "portal"), ForHost: certifiedFor(conf)})
 	if err != nil {
 		validator.Close()
@@ -67,7 +68,7 @@ func (d *daemon) newDelegate(registry *prometheus.Registry) error {
 	d.delegate = &delegation{validator: validator, listener: plain, server: &http.Server{
 		Handler: handler, TLSConfig: conf, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 20 * time.Second, WriteTimeout: 3 * time.Minute, // a change may take two
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, ConnState: plain.state, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: delegateStreams},
 	}}
 	return nil
 }
