@@ -160,6 +160,7 @@ func TestBrowser(t *testing.T) {
 	t.Run("the keyboard alone", func(t *testing.T) {
 		v := visit(t)
 		v.Open(s.URL + "/sign-in")
+		v.Wait("the browser heeds autofocus when it first draws", `document.activeElement.id === "username"`)
 		var order []string
 		for range 4 {
 			order = append(order, v.Focused())
