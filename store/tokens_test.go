@@ -59,6 +59,9 @@ func TestTokens(t *testing.T) {
 	if _, good, _ := f.Authorize(t.Context(), token, ScopeValidate, now.Add(time.Second)); good {
 		t.Error("a revoked token is good")
 	}
+	if _, good, _ := f.Authorize(t.Context(), token, ScopeValidate, now.Add(-time.Minute)); good {
+		t.Error("a revoked token is good again after the clock was put back")
+	}
 	if err := f.RevokeToken(t.Context(), "0000000000000000", now); !errors.Is(err, ErrNotFound) {
 		t.Errorf("revoke what is not there: %v", err)
 	}
