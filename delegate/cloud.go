@@ -1,7 +1,9 @@
 package delegate
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/dirgate/dirgate/gateway/ldapwire"
@@ -20,7 +22,12 @@ func (v *Validator) askCloud(ctx context.Context, s subject, password secret.Byt
 		v.cfg.Log.Warn("a sign-in is undecided: " + hint)
 		return Verdict{Verdict: Undecided, Reason: NoCloudLDAP, Authority: ByJumpCloud, Hint: hint}
 	}
+	answered, held := v.spareCloud(ctx, s)
+	if held != nil {
+		return *held
+	}
 	res, err := v.bindCloud(ctx, s, password)
+	answered(err == nil && res.Code == ldapwire.ResultInvalidCredentials || errors.Is(err, errUnanswered))
 	if err != nil {
 		v.undecided("bind at JumpCloud's LDAP", err)
 		return Verdict{Verdict: Undecided, Reason: Unavailable, Authority: ByJumpCloud}
@@ -34,6 +41,44 @@ func (v *Validator) askCloud(ctx context.Context, s subject, password secret.Byt
 		v.learnCloud(s, password)
 	}
 	return verdict
+}
+
+// assumedLock is how long JumpCloud counts wrong passwords, where it does not say
+// for how long it locks.
+const assumedLock = 30 * time.Minute
+
+// spareCloud keeps strangers from locking a user at JumpCloud (rule G7): one
+// wrong password less than its policy allows is sent there, and then one each
+// time that a lock would last. When held is nil, answered must be called with
+// whether JumpCloud may have counted the password.
+func (v *Validator) spareCloud(ctx context.Context, s subject) (answered func(counted bool), held *Verdict) {
+	d := s.domain
+	policy, err := v.cfg.Cloud.Policy(ctx, d.Name)
+	d.mu.Lock()
+	switch {
+	case err != nil: // the one known last holds
+		policy = d.cloudPolicy
+	case policy.MaxTries > 0 && (d.cloudTries == nil || policy.MaxTries != d.cloudPolicy.MaxTries || policy.LockTime != d.cloudPolicy.LockTime):
+		burst, every := max(1, policy.MaxTries-1), cmp.Or(policy.LockTime, assumedLock)
+		if d.cloudTries == nil {
+			d.cloudTries = newLimiter(burst, every, v.cfg.Now)
+		} else {
+			d.cloudTries.set(burst, every)
+		}
+		d.cloudPolicy = policy
+	}
+	tries := d.cloudTries
+	d.mu.Unlock()
+	if tries == nil || policy.MaxTries == 0 {
+		return func(bool) {}, nil
+	}
+	wait, ok, err := tries.take(ctx, s.cloud.ID)
+	if !ok {
+		verdict := v.held(wait, err)
+		verdict.Authority = ByJumpCloud
+		return nil, &verdict
+	}
+	return func(counted bool) { tries.done(s.cloud.ID, counted) }, nil
 }
 
 // bindCloud makes one bind. An error means that there is no answer.

@@ -59,6 +59,33 @@ func TestPasswordPending(t *testing.T) {
 	w.want("alice", right, "refused bad_credentials") // nothing is on its way
 }
 
+// TestG7_JumpCloudLockout: wrong passwords stop short of what locks a user at
+// JumpCloud; right ones cost nothing.
+func TestG7_JumpCloudLockout(t *testing.T) {
+	now := time.Now()
+	w := newWorld(t, func(w *world) {
+		w.cfg.Now = func() time.Time { return now }
+		w.cfg.Throttle = Throttle{PerUser: 100}
+		w.facts.p = CloudPolicy{MaxTries: 3, LockTime: 10 * time.Minute}
+	})
+	w.inCloud("zoe")
+	for range 5 {
+		w.want("zoe", theirs, "accepted jumpcloud")
+	}
+	w.want("zoe", "Wrong.Pass1", "refused bad_credentials")
+	w.want("zoe", "Wrong.Pass2", "refused bad_credentials")
+	for range 3 {
+		w.want("zoe", "Wrong.Pass3", "undecided throttled")
+	}
+	if r := w.change("zoe", "Wrong.Pass4", fresh); r.Outcome != ChangeUnknown || r.Reason != Throttled || r.RetryAfter <= 0 {
+		t.Errorf("a change: got %+v", r)
+	}
+	now = now.Add(10*time.Minute + time.Second)
+	w.want("zoe", theirs, "accepted jumpcloud")
+	w.want("zoe", "Wrong.Pass5", "refused bad_credentials")
+	w.want("zoe", "Wrong.Pass6", "undecided throttled")
+}
+
 // TestNoCloudLDAP: what is missing is said, and what to do.
 func TestNoCloudLDAP(t *testing.T) {
 	r := newAPIRig(t, func(w *world) { w.domain.CloudLDAP = nil; w.cfg.Set = w })

@@ -26,6 +26,9 @@ type directory struct {
 	hasFast bool      // guarded by mu
 	told    time.Time // when the guard was told the lockout policy; guarded by mu
 
+	cloudTries  *limiter    // of each user, at JumpCloud
+	cloudPolicy CloudPolicy // that cloudTries has; guarded by mu
+
 	own map[string]ownLockout // by DN of a Password Settings Object; guarded by mu
 }
 

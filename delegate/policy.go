@@ -35,6 +35,10 @@ type CloudPolicy struct {
 	NoSequences    bool `json:"noSequences,omitempty"`
 	DisallowCommon bool `json:"disallowCommon,omitempty"` // which ones JumpCloud alone knows
 	History        int  `json:"history,omitempty"`        // passwords; JumpCloud alone knows them
+	// MaxTries is how many wrong passwords lock a user (0: none do), and LockTime
+	// for how long; 0: not known.
+	MaxTries int           `json:"-"`
+	LockTime time.Duration `json:"-"`
 }
 
 // Policies are the rules that a new password is held against, to be shown

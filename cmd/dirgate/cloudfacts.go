@@ -225,6 +225,12 @@ func cloudPolicy(p jumpcloud.PasswordPolicy) delegate.CloudPolicy {
 	if p.EnableMinLength {
 		out.MinLength = p.MinLength
 	}
+	if p.EnableMaxLoginAttempts {
+		out.MaxTries = p.MaxLoginAttempts
+	}
+	if p.EnableLockoutTimeInSeconds {
+		out.LockTime = time.Duration(p.LockoutTimeInSeconds) * time.Second
+	}
 	if p.EnableMaxHistory {
 		out.History = p.MaxHistory
 	}
