@@ -110,6 +110,9 @@ func gatherJumpCloud(ctx context.Context, st *store.Store, cloud *jumpcloud.Clie
 	link, err := st.LinkByGUID(account.Domain, c.AD.GUID)
 	if err == nil {
 		c.Link = &link
+		if c.Resting, err = rests(st, link); err != nil {
+			return err
+		}
 		linked, err := cloud.User(ctx, link.JumpCloudID)
 		if err == nil {
 			u := fromJumpCloud(linked)
@@ -141,6 +144,21 @@ func gatherJumpCloud(ctx context.Context, st *store.Store, cloud *jumpcloud.Clie
 		}
 	}
 	return nil
+}
+
+// rests reports whether the last plan left a pair alone since a person has
+// unbound the user in JumpCloud.
+func rests(st *store.Store, link identity.Link) (bool, error) {
+	for _, d := range []identity.Direction{identity.Import, identity.Sync} {
+		v, err := st.Verdict(link.Domain, d, link.GUID, "")
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return false, err
+		}
+		if plan.Rests(v.Skip) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func ignore(err error, is func(error) bool) error {

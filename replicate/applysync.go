@@ -87,12 +87,16 @@ func (e *Engine) decideSync(ctx context.Context, j *syncJob) (err error) {
 	switch {
 	case err == nil && link.Domain == domain.Name:
 		c.Link = &link
+		if c.Resting, err = rests(e.cfg.Store, link); err != nil {
+			return err
+		}
 		if err := e.readAccount(ctx, j); err != nil {
 			return err
 		}
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return err
 	}
+	c.Sent = c.AD != nil && arrivedInAD(j.entry, c.AD.PwdLastSet)
 	j.decision = plan.SyncPassword(*c)
 	if c.Doubt = e.doubts.held(j.entry.Seq, j.decision, e.cfg.Now()); c.Doubt > 0 {
 		j.decision = plan.SyncPassword(*c)
@@ -109,11 +113,31 @@ func (e *Engine) readAccount(ctx context.Context, j *syncJob) error {
 	return err
 }
 
+func evidenceOf(pwdLastSet int64) string {
+	return "pwdLastSet " + strconv.FormatInt(pwdLastSet, 10)
+}
+
+// arrivedInAD reports whether a write that was not answered took place: the
+// account has another pwdLastSet than before, which is of about that time. The
+// next try is put off by five minutes at most, and clocks differ (setSkew).
+// Without a next try the process ended at the first one.
+func arrivedInAD(e identity.Entry, pwdLastSet int64) bool {
+	if e.Evidence == "" || e.Evidence == evidenceOf(pwdLastSet) {
+		return false
+	}
+	at := e.NextTry
+	if at.IsZero() {
+		at = e.Since
+	}
+	after := identity.FileTime(pwdLastSet).Sub(at)
+	return -2*setSkew <= after && after <= setSkew
+}
+
 // setInAD writes the password to AD, once. That a write without an answer took
 // place is seen by pwdLastSet, which only the writing of a password moves.
 func (e *Engine) setInAD(ctx context.Context, j *syncJob) (retry time.Time, err error) {
 	c, seq := &j.facts, j.entry.Seq
-	evidence := "pwdLastSet " + strconv.FormatInt(c.AD.PwdLastSet, 10)
+	evidence := evidenceOf(c.AD.PwdLastSet)
 	if j.entry.Evidence != "" && j.entry.Evidence != evidence {
 		j.log.Info("password had arrived in Active Directory: an earlier write was not answered")
 		return retry, e.appliedSync(ctx, j, c.AD.PwdLastSet)

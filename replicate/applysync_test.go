@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dirgate/dirgate/replicate/ad"
+	"github.com/dirgate/dirgate/replicate/plan"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
@@ -124,6 +125,7 @@ func TestS4_LostAnswer(t *testing.T) {
 	f := &forgetfulWriter{PasswordWriter: w.peers.Writer}
 	w.peers.Writer = f
 	seq := w.learnt("Cloud.Pass1")
+	w.clock.add(time.Minute)
 	w.step()
 	w.want(seq, identity.StatusPending, "not answered")
 	w.clock.add(10 * time.Minute)
@@ -132,6 +134,39 @@ func TestS4_LostAnswer(t *testing.T) {
 	if f.calls != 1 || !w.acceptedInAD("Cloud.Pass1") {
 		t.Errorf("%d writes, want 1", f.calls)
 	}
+}
+
+// TestS4_LostAnswerOvertaken: what AD was given long after the lost write is
+// another password.
+func TestS4_LostAnswerOvertaken(t *testing.T) {
+	w := syncing(t)
+	w.peers.Writer = &forgetfulWriter{PasswordWriter: w.peers.Writer}
+	seq := w.learnt("Cloud.Pass1")
+	w.step()
+	w.clock.add(time.Hour)
+	w.resetAtDC(w.alice.DN, "Newer.Pass1")
+	w.step()
+	w.want(seq, identity.StatusDiscarded, "set later")
+}
+
+// TestS5_RestingPasswords: the passwords of a user whom a person has unbound in
+// JumpCloud rest, in both directions.
+func TestS5_RestingPasswords(t *testing.T) {
+	w := syncing(t)
+	v := store.Verdict{Direction: identity.Import, GUID: w.alice.GUID, Name: "alice", Since: w.clock.now(), Skip: plan.SyncUser(plan.SyncCase{
+		Settings: plan.Settings{Use: identity.UseTwoWay}, Imported: true, AD: &identity.User{}, Cloud: &identity.User{}, Link: &identity.Link{WasBound: true}}).Skip}
+	w.ok(w.store.PutVerdicts(t.Context(), domainName, []store.Verdict{v}))
+	seq := w.learnt("Cloud.Pass1")
+	w.step()
+	w.want(seq, identity.StatusPending, "unbound from the AD object")
+	if w.acceptedInAD("Cloud.Pass1") {
+		t.Error("AD has the password of a user who is unbound")
+	}
+	v.Skip = ""
+	w.ok(w.store.PutVerdicts(t.Context(), domainName, []store.Verdict{v}))
+	w.clock.add(10 * time.Minute)
+	w.step()
+	w.want(seq, identity.StatusApplied, "")
 }
 
 // TestS4_Paused: a pause of direction sync keeps its passwords, and none of the

@@ -91,6 +91,9 @@ func (r *BindRecorder) cloudFacts(ctx context.Context, change identity.Change, n
 		return c, err
 	}
 	c.Link = &link
+	if c.Resting, err = rests(r.Store, link); err != nil {
+		return c, err
+	}
 	account, err := peers.AD.User(ctx, identity.Account{Domain: domain.Name, GUID: link.GUID})
 	if errors.Is(err, ad.ErrNotFound) {
 		return c, nil

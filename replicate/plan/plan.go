@@ -50,6 +50,8 @@ type PasswordCase struct {
 	Doubt time.Duration
 	// Link is the stored pair; nil before the first join.
 	Link *identity.Link
+	// Resting: the last plan found that a person has unbound the user ([Rests]).
+	Resting bool
 	// Linked is the JumpCloud user that Link names; nil when it is gone.
 	Linked *identity.User
 	// Candidates are the JumpCloud users that share the username or the mail
@@ -131,6 +133,8 @@ func Password(c PasswordCase) Decision {
 	case c.Link != nil && c.Linked == nil:
 		return c.awaited(Decision{Verb: DeadLetter, Reason: fmt.Sprintf("the linked JumpCloud user %s (%s) no longer exists: to pair the account anew, run %s%s",
 			c.Link.Username, c.Link.JumpCloudID, unlink(c.AD.Username), retry(c.Change.Seq))})
+	case c.Link != nil && c.Resting:
+		return rest(c.Doubt)
 	case c.Link != nil:
 		return Decision{Verb: SetPassword, UserID: c.Link.JumpCloudID, Reason: "linked"}
 	}

@@ -48,6 +48,8 @@ func TestPassword(t *testing.T) {
 		{"I1 out of scope once may be a controller's delay", PasswordCase{AD: with(func(u *identity.User) { u.InScope = false }), Link: link, Linked: &identity.User{ID: "j1"}}, Wait, "", false, "scope"},
 		{"I1 out of scope, nearly long enough", PasswordCase{AD: with(func(u *identity.User) { u.InScope = false }), Doubt: DoubtLimit - 1}, Wait, "", false, "scope"},
 		{"I1 out of scope for long", PasswordCase{AD: with(func(u *identity.User) { u.InScope = false }), Doubt: DoubtLimit, Link: link, Linked: &identity.User{ID: "j1"}}, Discard, "", false, "scope group"},
+		{"unbound in JumpCloud just now", PasswordCase{AD: &alice, Link: link, Linked: &identity.User{ID: "j1"}, Resting: true}, Wait, "", false, "unbound from the AD object"},
+		{"unbound in JumpCloud for long", PasswordCase{AD: &alice, Link: link, Linked: &identity.User{ID: "j1"}, Resting: true, Doubt: DoubtLimit}, Discard, "", false, "unbound from the AD object"},
 		{"P2 a newer one was applied", PasswordCase{AD: &alice, Link: &identity.Link{JumpCloudID: "j1", PasswordSeq: 8}, Linked: &identity.User{ID: "j1"}}, Discard, "", false, "stale"},
 		{"P2 an older one was applied", PasswordCase{AD: &alice, Link: &identity.Link{JumpCloudID: "j1", PasswordSeq: 6}, Linked: &identity.User{ID: "j1"}}, SetPassword, "j1", false, "linked"},
 		{"a temporary password", PasswordCase{Change: identity.Change{MustChange: true}, AD: &alice, Link: link, Linked: &identity.User{ID: "j1"}}, Discard, "", false, "temporary password (must change at next logon)"},

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/dirgate/dirgate/store/identity"
 )
@@ -122,6 +123,19 @@ func (c *SyncCase) unbound() Verdict {
 }
 
 const resting = "unbound from the AD object in JumpCloud: not replicated until it is bound again"
+
+// Rests reports whether a verdict's reason to skip is that a person has unbound
+// the user in JumpCloud. Passwords rest then, too.
+func Rests(skip string) bool { return skip == resting }
+
+// rest is what becomes of the password of a pair that rests: it is applied when
+// the user is bound again soon.
+func rest(doubt time.Duration) Decision {
+	if doubt < DoubtLimit {
+		return Decision{Verb: Wait, Reason: resting}
+	}
+	return Decision{Verb: Discard, Reason: resting}
+}
 
 // released: who was bound, and is not any more, was unbound by a person.
 func released(link *identity.Link) bool { return link.WasBound || link.BySync }

@@ -17,6 +17,11 @@ type SyncPasswordCase struct {
 	Cloud  *identity.User // nil: the user was deleted
 	Link   *identity.Link // nil: the user has no account (yet)
 	AD     *identity.User // nil: the account is not found
+	// Resting: the last plan found that a person has unbound the user ([Rests]).
+	Resting bool
+	// Sent: the password was written to AD, no answer came, and AD was given one
+	// at about that time.
+	Sent bool
 	// Doubt is for how long the decision has been to Wait, for the same Reason.
 	Doubt time.Duration
 }
@@ -52,6 +57,8 @@ func SyncPassword(c SyncPasswordCase) Decision {
 		return discard(isService)
 	case c.overtaken():
 		return discard("AD has a password that was set later, at %s", fileTime(c.AD.PwdLastSet).UTC().Format(time.RFC3339))
+	case c.Resting:
+		return rest(c.Doubt)
 	}
 	return Decision{Verb: SetPassword, UserID: c.Cloud.ID, Reason: "linked"}
 }
@@ -79,7 +86,7 @@ func (c *SyncPasswordCase) replaced() bool {
 func (c *SyncPasswordCase) overtaken() bool {
 	set := fileTime(c.AD.PwdLastSet)
 	switch {
-	case c.AD.PwdLastSet == 0, c.AD.PwdLastSet == c.Link.PasswordSet:
+	case c.Sent, c.AD.PwdLastSet == 0, c.AD.PwdLastSet == c.Link.PasswordSet:
 		return false
 	case c.Link.MadeInAD && c.Link.PasswordSet == 0 && !set.After(c.Link.At.Add(madeWithin)):
 		return false

@@ -37,8 +37,11 @@ func TestS4_SyncPassword(t *testing.T) {
 		{"account not found for long", func(c *SyncPasswordCase) { c.AD, c.Doubt = nil, DoubtLimit }, DeadLetter, "restore"},
 		{"privileged", func(c *SyncPasswordCase) { c.AD.Privileged = true }, Discard, "adminCount"},
 		{"computer", func(c *SyncPasswordCase) { c.AD.Computer = true }, Discard, "not a person's"},
+		{"unbound in JumpCloud just now", func(c *SyncPasswordCase) { c.Resting = true }, Wait, "unbound from the AD object"},
+		{"unbound in JumpCloud for long", func(c *SyncPasswordCase) { c.Resting, c.Doubt = true, DoubtLimit }, Discard, "unbound from the AD object"},
 		{"dirgate's own account", func(c *SyncPasswordCase) { c.SyncAccount = `CORP\svc-sync` }, Discard, "service account"},
 		{"newer in AD", func(c *SyncPasswordCase) { c.AD.PwdLastSet = units(at.Add(time.Second)) }, Discard, "set later"},
+		{"newer in AD, and written by us", func(c *SyncPasswordCase) { c.AD.PwdLastSet, c.Sent = units(at.Add(time.Second)), true }, SetPassword, ""},
 		{"both had that of AD", func(c *SyncPasswordCase) {
 			c.AD.PwdLastSet = units(at.Add(time.Second))
 			c.Link.PasswordSet = c.AD.PwdLastSet
