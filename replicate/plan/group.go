@@ -26,6 +26,10 @@ type GroupCase struct {
 	// Want are the JumpCloud users of all accounts in the group and in those
 	// that are members of it, however deep; sorted.
 	Want []string
+	// Gone are those of Want whom JumpCloud does not have (any more), though
+	// they are linked: a guard may hold what is to follow from that. Nobody
+	// can make them members.
+	Gone map[string]bool
 	// Managed are the JumpCloud users that are linked to an AD account. Others
 	// are JumpCloud's own and keep their membership. They count where AD is the
 	// authority.
@@ -166,7 +170,7 @@ func (c *GroupCase) members(is []string, v *Verdict) {
 	merge := c.Use == identity.UseTwoWay
 	for _, id := range c.Want {
 		switch {
-		case there[id], merge && agreed[id] && c.Direct[id]:
+		case there[id], c.Gone[id], merge && agreed[id] && c.Direct[id]:
 			continue
 		case merge && agreed[id]:
 			v.Won = append(v.Won, "member "+id+": AD has it through a group within, over its removal in JumpCloud")

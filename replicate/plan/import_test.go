@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -179,6 +180,7 @@ func TestI5_Group(t *testing.T) {
 		{"renamed", linked(func(c *GroupCase) { c.AD.Name = "Vente" }), "update-group name=Vente; "},
 		{"renamed to a name that is taken", linked(func(c *GroupCase) { c.AD.Name, c.Holder = "Vente", &identity.Group{ID: "g7", Name: "Vente"} }), ""},
 		{"a member more and one less", linked(func(c *GroupCase) { c.Want = []string{"j2", "j3"} }), "add-member; remove-member; "},
+		{"a member whom JumpCloud does not have any more", linked(func(c *GroupCase) { c.Want, c.Gone = []string{"j1", "j2", "j3"}, map[string]bool{"j3": true} }), ""},
 		{"added at JumpCloud stays where both sides are the authority", linked(func(c *GroupCase) { c.Cloud.MemberIDs = []string{"j1", "j2", "j3"} }), ""},
 		{"removed at JumpCloud is sync's where both sides are", linked(func(c *GroupCase) {
 			c.Cloud.MemberIDs, c.Direct = []string{"j2"}, map[string]bool{"j1": true, "j2": true}
@@ -203,6 +205,36 @@ func TestI5_Group(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestI5_GoneMembers: a user who was deleted at JumpCloud, and whose pair a guard
+// still holds, keeps nobody else out of a group.
+func TestI5_GoneMembers(t *testing.T) {
+	gone, there, group := identity.GUID{1}, identity.GUID{2}, identity.GUID{9}
+	account := func(guid identity.GUID, name string) *identity.User {
+		return &identity.User{Side: identity.AD, GUID: guid, Username: name, Mail: name + "@x.example", First: name, Last: "Test", InRoot: true}
+	}
+	w := World{Settings: twoWay, Complete: true,
+		Tree: Tree{Users: map[identity.GUID]*identity.User{gone: account(gone, "gone"), there: account(there, "there")},
+			Groups:     map[identity.GUID]identity.Group{group: {GUID: group, Name: "Sales", Security: true, InRoot: true, Members: []identity.GUID{gone, there}}},
+			ScopeGroup: group},
+		Links:      map[identity.GUID]identity.Link{gone: {GUID: gone, JumpCloudID: "j1"}, there: {GUID: there, JumpCloudID: "j2"}},
+		GroupLinks: map[identity.GUID]identity.GroupLink{group: {GUID: group, GroupID: "g1", Name: "Sales", AgreedName: "Sales"}},
+		Cloud: Cloud{Users: map[string]*identity.User{"j2": {ID: "j2", Username: "there", Mail: "there@x.example"}},
+			Groups: map[string]identity.Group{"g1": {ID: "g1", Name: "Sales"}}, BoundGroups: map[string]bool{"g1": true}}}
+	p, err := Import(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var added []string
+	for _, a := range p.Actions() {
+		if a.Kind == AddMember {
+			added = append(added, a.UserID)
+		}
+	}
+	if !slices.Equal(added, []string{"j2"}) {
+		t.Errorf("made members: %v, want j2 alone", added)
 	}
 }
 

@@ -383,8 +383,16 @@ func (p *planner) groupCase(guid identity.GUID, managed map[string]bool) GroupCa
 	members := p.scope.Members(guid)
 	c.Want = make([]string, 0, len(members))
 	for _, member := range members {
-		if link, ok := p.Links[member]; ok {
-			c.Want = append(c.Want, link.JumpCloudID)
+		link, ok := p.Links[member]
+		if !ok {
+			continue
+		}
+		c.Want = append(c.Want, link.JumpCloudID)
+		if p.Cloud.Users[link.JumpCloudID] == nil {
+			if c.Gone == nil {
+				c.Gone = make(map[string]bool)
+			}
+			c.Gone[link.JumpCloudID] = true
 		}
 	}
 	slices.Sort(c.Want)
