@@ -5,8 +5,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/dirgate/dirgate/certs"
 )
 
 // TestG8_DelegateConnections: strangers who open connections and ask nothing take
@@ -29,7 +32,13 @@ func TestG8_DelegateConnections(t *testing.T) {
 		t.Cleanup(func() { _ = c.Close() })
 		return c
 	}
-	busy := tls.Client(dial(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) // which host it is does not matter here
+	trust, err := certs.ClientFile(filepath.Join(filepath.Dir(cfg.Path), "ca.crt"), "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := trust.Clone()
+	plain.NextProtos = []string{"http/1.1"}
+	busy := tls.Client(dial(), plain)
 	if _, err := io.WriteString(busy, "POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +55,7 @@ func TestG8_DelegateConnections(t *testing.T) {
 			t.Fatalf("a connection on which nothing is asked stays: %v", err)
 		}
 	}
-	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true}}
 	res, err := client.Get("https://" + address + "/v1/openapi.json")
 	if err != nil {
 		t.Fatalf("who asks is not served: %v", err)
