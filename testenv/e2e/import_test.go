@@ -67,8 +67,12 @@ func TestImportByCommand(t *testing.T) {
 	}
 	w.serve()
 	w.cloud.ForgetHistory()
-	if out := w.must("replicate", "run", "--once"); !strings.HasPrefix(out, "0 changes recorded") || len(w.cloud.Writes()) > 0 {
-		t.Errorf("the second run: %s, and it wrote %v", out, w.cloud.Writes())
+	out := w.must("replicate", "run", "--once")
+	wrote := slices.DeleteFunc(w.cloud.Writes(), func(w jcsim.Write) bool { // the daemon asks for the delegation, beside the import
+		return w.Operation == "PATCH /api/v2/activedirectories/{id}"
+	})
+	if !strings.HasPrefix(out, "0 changes recorded") || len(wrote) > 0 {
+		t.Errorf("the second run: %s, and it wrote %v", out, wrote)
 	}
 
 	w.dc.Replace(t, scope[3], "sAMAccountName", "renamed")

@@ -82,7 +82,7 @@ func TestUserWhy(t *testing.T) {
 	if out := w.must("user", "resync", "alice.smith"); !strings.Contains(out, "both sides agree") {
 		t.Errorf("resync: %s", out)
 	}
-	if out, err := w.cli("user", "set-delegation", "alice.smith", "ad"); err == nil || !strings.Contains(out, "DISABLED at JumpCloud") || !strings.Contains(out, "nothing was done") {
+	if out, err := w.cli("user", "set-delegation", "alice.smith", "ad"); err == nil || !strings.Contains(out, "PENDING at JumpCloud") || !strings.Contains(out, "nothing was done") {
 		t.Errorf("delegated where nobody is: %s", out)
 	}
 	w.must("user", "set-authority", "alice.smith", "--password-authority", "none")
