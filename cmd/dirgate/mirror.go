@@ -70,25 +70,9 @@ func printGroups(io streams, all []admin.GroupRow) error {
 
 func groupCommand(io streams) *cli.Command {
 	list := mirrorList(io, "group", "list the groups that the last import saw, and why what is not linked is not", admin.Backend.Groups, printGroups)
-	show := command(&cli.Command{
-		Name:        "show",
-		Usage:       "show one group and everybody in it",
-		ArgsUsage:   "NAME",
-		Description: "NAME is the group's sAMAccountName, DN or objectGUID. Its people are the accounts in scope\nthat are members of it or of a group within it.",
-		Flags:       []cli.Flag{domainFlag()},
-		Action: func(c *cli.Context) error {
-			return withBackend(c, io, func(b admin.Backend) error {
-				view, err := b.Group(c.Context, c.String("domain"), c.Args().First())
-				if err != nil {
-					return fmt.Errorf("group show: %w", err)
-				}
-				if c.String("output") == "json" {
-					return writeJSON(io.out, view)
-				}
-				return printGroup(io, view)
-			})
-		},
-	}, 1)
+	show := lookCommand(io, "group", "show", "show one group and everybody in it",
+		"NAME is the group's sAMAccountName, DN or objectGUID. Its people are the accounts in scope\nthat are members of it or of a group within it.",
+		admin.Backend.Group, printGroup)
 	return command(&cli.Command{Name: "group", Usage: "look at groups, their links and members", Subcommands: []*cli.Command{list, show, groupWhy(io)}}, 0)
 }
 

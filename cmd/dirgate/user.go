@@ -14,26 +14,9 @@ import (
 )
 
 func userCommand(io streams) *cli.Command {
-	show := command(&cli.Command{
-		Name:      "show",
-		Usage:     "show one user on both sides, the link and the latest changes",
-		ArgsUsage: "NAME",
-		Description: "NAME is the account's sAMAccountName, userPrincipalName, mail address, DN or objectGUID, or the\n" +
-			"username or id at JumpCloud of a linked one.",
-		Flags: []cli.Flag{domainFlag()},
-		Action: func(c *cli.Context) error {
-			return withBackend(c, io, func(b admin.Backend) error {
-				view, err := b.User(c.Context, c.String("domain"), c.Args().First())
-				if err != nil {
-					return fmt.Errorf("user show: %w", err)
-				}
-				if c.String("output") == "json" {
-					return writeJSON(io.out, view)
-				}
-				return printUser(io, view)
-			})
-		},
-	}, 1)
+	show := lookCommand(io, "user", "show", "show one user on both sides, the link and the latest changes",
+		"NAME is the account's sAMAccountName, userPrincipalName, mail address, DN or objectGUID, or the\n"+
+			"username or id at JumpCloud of a linked one.", admin.Backend.User, printUser)
 	return command(&cli.Command{Name: "user", Usage: "look at users and their links",
 		Subcommands: []*cli.Command{userList(io), show, userWhy(io), userResync(io), userSetAuthority(io), userSetDelegation(io), userUnlink(io)}}, 0)
 }

@@ -13,27 +13,32 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// whyCommand tells the story of a user or a group.
-func whyCommand(io streams, what, names string, ask func(admin.Backend, context.Context, string, string) (admin.Story, error)) *cli.Command {
+// lookCommand asks about one user or group; names says what NAME may be.
+func lookCommand[T any](io streams, what, verb, usage, names string, ask func(admin.Backend, context.Context, string, string) (T, error), print func(streams, T) error) *cli.Command {
 	return command(&cli.Command{
-		Name:        "why",
-		Usage:       "tell what happened to one " + what + ", newest first, and why it is as it is",
+		Name:        verb,
+		Usage:       usage,
 		ArgsUsage:   "NAME",
 		Description: names,
 		Flags:       []cli.Flag{domainFlag()},
 		Action: func(c *cli.Context) error {
 			return withBackend(c, io, func(b admin.Backend) error {
-				story, err := ask(b, c.Context, c.String("domain"), c.Args().First())
+				seen, err := ask(b, c.Context, c.String("domain"), c.Args().First())
 				if err != nil {
-					return fmt.Errorf("%s why: %w", what, err)
+					return fmt.Errorf("%s %s: %w", what, verb, err)
 				}
 				if c.String("output") == "json" {
-					return writeJSON(io.out, story)
+					return writeJSON(io.out, seen)
 				}
-				return printStory(io, story)
+				return print(io, seen)
 			})
 		},
 	}, 1)
+}
+
+// whyCommand tells the story of a user or a group.
+func whyCommand(io streams, what, names string, ask func(admin.Backend, context.Context, string, string) (admin.Story, error)) *cli.Command {
+	return lookCommand(io, what, "why", "tell what happened to one "+what+", newest first, and why it is as it is", names, ask, printStory)
 }
 
 func userWhy(io streams) *cli.Command {
@@ -139,29 +144,16 @@ func printEvents(io streams, s admin.Story) error {
 }
 
 func userResync(io streams) *cli.Command {
-	return command(&cli.Command{
-		Name:        "resync",
-		Usage:       "compare one user with both sides now, and write what differs",
-		ArgsUsage:   "NAME",
-		Description: "NAME is one that `dirgate user why` takes. What guards hold stays held.",
-		Flags:       []cli.Flag{domainFlag()},
-		Action: func(c *cli.Context) error {
-			return withBackend(c, io, func(b admin.Backend) error {
-				run, err := b.ResyncUser(c.Context, c.String("domain"), c.Args().First())
-				if err != nil {
-					return fmt.Errorf("user resync: %w", err)
-				}
-				if c.String("output") == "json" {
-					return writeJSON(io.out, run)
-				}
-				for _, done := range run.Done {
-					fmt.Fprintln(io.out, plain(done))
-				}
-				_, err = fmt.Fprintf(io.out, "%s (change %s): %s\n", plain(run.Name), run.Change.Seq, plain(run.Result))
-				return err
-			})
-		},
-	}, 1)
+	return lookCommand(io, "user", "resync", "compare one user with both sides now, and write what differs",
+		"NAME is one that `dirgate user why` takes. What guards hold stays held.", admin.Backend.ResyncUser, printUserRun)
+}
+
+func printUserRun(io streams, run admin.UserRun) error {
+	for _, done := range run.Done {
+		fmt.Fprintln(io.out, plain(done))
+	}
+	_, err := fmt.Fprintf(io.out, "%s (change %s): %s\n", plain(run.Name), run.Change.Seq, plain(run.Result))
+	return err
 }
 
 func userSetAuthority(io streams) *cli.Command {
