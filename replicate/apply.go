@@ -115,7 +115,7 @@ func gatherJumpCloud(ctx context.Context, st *store.Store, cloud *jumpcloud.Clie
 		}
 		linked, err := cloud.User(ctx, link.JumpCloudID)
 		if err == nil {
-			u := fromJumpCloud(linked)
+			u := jumpcloud.ToIdentity(&linked, c.Settings.ADID)
 			c.Linked = &u
 		}
 		if !jumpcloud.NotFound(err) || !c.Settings.Use.Imports() {
@@ -135,7 +135,7 @@ func gatherJumpCloud(ctx context.Context, st *store.Store, cloud *jumpcloud.Clie
 	}
 	c.Taken = make(map[string]bool)
 	for _, u := range found {
-		c.Candidates = append(c.Candidates, fromJumpCloud(u))
+		c.Candidates = append(c.Candidates, jumpcloud.ToIdentity(&u, c.Settings.ADID))
 		other, err := st.LinkByJumpCloudID(u.ID)
 		if err == nil && other.GUID != c.AD.GUID {
 			c.Taken[u.ID] = true
@@ -179,14 +179,6 @@ func (j *job) chosen() *identity.User {
 		}
 	}
 	return nil
-}
-
-func fromJumpCloud(u jumpcloud.User) identity.User {
-	return identity.User{
-		Side: identity.JumpCloud, ID: u.ID, Username: u.Username, Mail: u.Email,
-		First: u.FirstName, Last: u.LastName, Disabled: u.Suspended || u.State == "SUSPENDED",
-		PasswordDate: u.PasswordDate, State: u.State, InScope: true,
-	}
 }
 
 // noDate stands for a user that never had a password; evidence is never

@@ -11,6 +11,7 @@ import (
 	"github.com/dirgate/dirgate/replicate/ad"
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
 	"github.com/dirgate/dirgate/replicate/plan"
+	"github.com/dirgate/dirgate/replicate/settings"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
@@ -68,7 +69,7 @@ func (e *Engine) decideSync(ctx context.Context, j *syncJob) (err error) {
 	if err != nil {
 		return err
 	}
-	c.Settings = settingsOf(domain)
+	c.Settings = settings.Of(domain)
 	if j.peers, err = e.cfg.Peers(domain.Name); err != nil {
 		return err
 	}

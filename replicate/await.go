@@ -7,15 +7,10 @@ import (
 
 	"github.com/dirgate/dirgate/replicate/ad"
 	"github.com/dirgate/dirgate/replicate/plan"
+	"github.com/dirgate/dirgate/replicate/settings"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 )
-
-// settingsOf are a registered domain's, as the planner knows them.
-func settingsOf(d store.Domain) plan.Settings {
-	return plan.Settings{Domain: d.Name, ADID: d.JumpCloud.ADID, Use: identity.UseCase(d.UseCase), Actions: d.Actions, Mapping: d.Mapping,
-		ImportAccount: d.ImportAccount, SyncAccount: d.SyncAccount}
-}
 
 // askImport gathers what decides whether the import gives an account a user,
 // but for JumpCloud's side.
@@ -28,7 +23,7 @@ func (e *Engine) askImport(j *job) error {
 	if err != nil {
 		return err
 	}
-	j.facts.Settings = settingsOf(domain)
+	j.facts.Settings = settings.Of(domain)
 	seen, err := e.cfg.Store.MirrorUser(domain.Name, j.facts.AD.GUID)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil

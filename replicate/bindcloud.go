@@ -10,6 +10,7 @@ import (
 	"github.com/dirgate/dirgate/replicate/ad"
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
 	"github.com/dirgate/dirgate/replicate/plan"
+	"github.com/dirgate/dirgate/replicate/settings"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
@@ -65,7 +66,7 @@ func (r *BindRecorder) cloudFacts(ctx context.Context, change identity.Change, n
 	if err != nil {
 		return c, err
 	}
-	c.Settings = settingsOf(domain)
+	c.Settings = settings.Of(domain)
 	peers, err := r.Peers(domain.Name)
 	if err != nil {
 		return c, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
 	"github.com/dirgate/dirgate/replicate/plan"
+	"github.com/dirgate/dirgate/replicate/settings"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 )
@@ -98,9 +99,9 @@ func (v *UserView) addMatch(ctx context.Context, domain store.Domain, cloud *jum
 		return err
 	}
 	facts := plan.PasswordCase{AD: v.AD, Change: identity.Change{Account: identity.Account{GUID: v.AD.GUID}},
-		Settings: settingsOf(domain), Now: time.Now()}
+		Settings: settings.Of(domain), Now: time.Now()}
 	for _, u := range found {
-		facts.Candidates = append(facts.Candidates, fromJumpCloud(u))
+		facts.Candidates = append(facts.Candidates, jumpcloud.ToIdentity(&u, facts.Settings.ADID))
 	}
 	decision := plan.Password(facts)
 	v.Match = "not linked yet: " + decision.Reason

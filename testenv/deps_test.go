@@ -57,8 +57,9 @@ var table = []row{
 	{"replicate/plan", []string{"store/identity"}, noWill, "pure: the same input gives the same plan"},
 	{"replicate/ad", []string{"gateway/dc", "store/identity", "store/secret"}, nil, "a client of one side"},
 	{"replicate/jumpcloud", []string{"store/identity", "store/secret"}, nil, "a client of one side"},
-	{"replicate/reconcile", []string{"replicate/plan", "replicate/ad", "replicate/jumpcloud", "store", "store/identity", "store/secret"}, nil, "users and groups, from AD to JumpCloud"},
-	{"replicate", []string{"replicate/plan", "replicate/ad", "replicate/jumpcloud", "store", "store/identity", "store/secret"}, nil,
+	{"replicate/settings", []string{"replicate/plan", "store", "store/identity"}, nil, "both engines plan by the same settings"},
+	{"replicate/reconcile", []string{"replicate/plan", "replicate/settings", "replicate/ad", "replicate/jumpcloud", "store", "store/identity", "store/secret"}, nil, "users and groups, from AD to JumpCloud"},
+	{"replicate", []string{"replicate/plan", "replicate/settings", "replicate/ad", "replicate/jumpcloud", "store", "store/identity", "store/secret"}, nil,
 		"the engine is the only one that knows both sides"},
 
 	{"cmd/dirgate", []string{everything}, nil, "main wires everything"},

@@ -5,14 +5,14 @@ import (
 	"time"
 
 	"github.com/dirgate/dirgate/replicate/plan"
+	"github.com/dirgate/dirgate/replicate/settings"
 	"github.com/dirgate/dirgate/store"
-	"github.com/dirgate/dirgate/store/identity"
 )
 
 // Known is what the last import of a domain left in the store: AD as it was
 // seen then, and the links. It asks neither side; of JumpCloud it has nothing.
 func Known(st *store.Store, domain store.Domain, now time.Time) (plan.World, error) {
-	i := Reconciler{cfg: Config{Store: st, Domain: domain, Now: func() time.Time { return now }}, settings: settingsOf(domain)}
+	i := Reconciler{cfg: Config{Store: st, Domain: domain, Now: func() time.Time { return now }}, settings: settings.Of(domain)}
 	dir, err := i.stored()
 	if err != nil {
 		return plan.World{}, err
@@ -21,9 +21,4 @@ func Known(st *store.Store, domain store.Domain, now time.Time) (plan.World, err
 		return plan.World{}, fmt.Errorf("no import of %s has run yet: run `dirgate replicate run --once --domain %s`, or first `dirgate replicate plan`, which writes nothing", domain.Name, domain.Name)
 	}
 	return i.world(dir)
-}
-
-func settingsOf(d store.Domain) plan.Settings {
-	return plan.Settings{Domain: d.Name, ADID: d.JumpCloud.ADID, Use: identity.UseCase(d.UseCase), Actions: d.Actions, Mapping: d.Mapping,
-		ImportAccount: d.ImportAccount, SyncAccount: d.SyncAccount}
 }

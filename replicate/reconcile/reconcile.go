@@ -12,6 +12,7 @@ import (
 	"github.com/dirgate/dirgate/replicate/ad"
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
 	"github.com/dirgate/dirgate/replicate/plan"
+	"github.com/dirgate/dirgate/replicate/settings"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 )
@@ -131,17 +132,17 @@ func New(cfg Config) (*Reconciler, error) {
 		return nil, errors.New("reconcile config: store, reader, accounts, jumpcloud, log and clock are required")
 	}
 	cfg.Domain.Name = strings.ToLower(cfg.Domain.Name)
-	settings := settingsOf(cfg.Domain)
-	if err := settings.Actions.Check(); err != nil {
+	known := settings.Of(cfg.Domain)
+	if err := known.Actions.Check(); err != nil {
 		return nil, fmt.Errorf("reconcile config: %w", err)
 	}
 	switch {
-	case settings.Domain == "" || settings.ADID == "":
+	case known.Domain == "" || known.ADID == "":
 		return nil, errors.New("reconcile config: the domain is not registered with JumpCloud")
 	}
-	i := &Reconciler{settings: settings, imports: settings.Use.Imports() && !cfg.NoImport, syncs: settings.Use.Syncs() && cfg.Writer != nil}
+	i := &Reconciler{settings: known, imports: known.Use.Imports() && !cfg.NoImport, syncs: known.Use.Syncs() && cfg.Writer != nil}
 	if !i.imports && !i.syncs {
-		return nil, fmt.Errorf("reconcile config: use case %q: nothing is replicated here", settings.Use)
+		return nil, fmt.Errorf("reconcile config: use case %q: nothing is replicated here", known.Use)
 	}
 	if cfg.Limits == nil {
 		cfg.Limits = plan.DefaultLimits()

@@ -1,4 +1,4 @@
-package replicate
+package settings
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 )
 
 func TestSettingsNameServiceAccounts(t *testing.T) {
-	s := settingsOf(store.Domain{Name: "corp.example", ImportAccount: "CN=i", SyncAccount: `CORP\s`})
+	s := Of(store.Domain{Name: "corp.example", ImportAccount: "CN=i", SyncAccount: `CORP\s`})
 	if s.ImportAccount != "CN=i" || s.SyncAccount != `CORP\s` {
 		t.Errorf("got %+v: the password of a service account would wait for a user that is never made", s)
 	}
