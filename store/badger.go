@@ -62,7 +62,7 @@ func openBadger(o badger.Options) (db *badger.DB, err error) {
 		}
 	}()
 	if !o.InMemory {
-		if err := checkTables(o.Dir); err != nil {
+		if err := checkTables(o); err != nil {
 			return nil, err
 		}
 	}

@@ -8,16 +8,17 @@ import (
 	"path/filepath"
 )
 
-// removeUnborn removes memtable files of no bytes. Badger makes such a file
-// and gives it its size in a second step; killed in between, it refuses to open
-// the database. Nothing can have been written to the file yet.
+// removeUnborn removes files of no bytes: write-ahead logs (.mem) and value
+// logs. Badger makes such a file and gives it its size in a second step; killed
+// in between, it refuses to open the database. Nothing can have been written to
+// the file yet.
 func removeUnborn(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		if filepath.Ext(entry.Name()) != ".mem" {
+		if ext := filepath.Ext(entry.Name()); ext != ".mem" && ext != ".vlog" {
 			continue
 		}
 		info, err := entry.Info()

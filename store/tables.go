@@ -2,20 +2,46 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
-// checkTables looks at the end of every table of a Badger database. Badger
-// reads the sizes there without checking them, in a goroutine whose panic ends
-// the process; what the sizes enclose has a checksum that it does check.
-func checkTables(dir string) error {
-	paths, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+// checkTables looks at the end of every table that belongs to a Badger
+// database. Badger reads the sizes there without checking them, in a goroutine
+// whose panic ends the process; what the sizes enclose has a checksum that it
+// does check.
+//
+// The others, which the manifest does not name, Badger removes unread: they
+// were being made when the process was killed, and what they were made from is
+// still there.
+func checkTables(o badger.Options) error {
+	paths, err := filepath.Glob(filepath.Join(o.Dir, "*.sst"))
 	if err != nil {
 		return err
 	}
-	for _, path := range paths {
+	f, err := os.Open(filepath.Join(o.Dir, badger.ManifestFilename))
+	if errors.Is(err, fs.ErrNotExist) && len(paths) == 0 {
+		return nil // a new database
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		// Badger would take every table for a left-over.
+		return fmt.Errorf("%s is missing, and there are %d tables: %w", filepath.Join(o.Dir, badger.ManifestFilename), len(paths), ErrCorrupt)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	manifest, _, err := badger.ReplayManifestFile(f, 0, o)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	for id := range manifest.Tables {
+		path := filepath.Join(o.Dir, fmt.Sprintf("%06d.sst", id))
 		if err := checkTable(path); err != nil {
 			return fmt.Errorf("table %s: %w", path, err)
 		}
