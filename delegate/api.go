@@ -3,6 +3,7 @@ package delegate
 import (
 	"context"
 	_ "embed" // the description of the API
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"math"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dirgate/dirgate/delegate/jsonbody"
 	"github.com/dirgate/dirgate/store/secret"
 )
 
@@ -153,17 +155,26 @@ func body(w http.ResponseWriter, r *http.Request, members ...string) (map[string
 		fail(w, http.StatusUnsupportedMediaType, "want Content-Type: application/json")
 		return nil, false
 	}
-	values, err := readObject(r.Body, members...)
+	values, err := jsonbody.Read(r.Body, members...)
 	switch {
-	case errors.Is(err, errTooLarge):
+	case errors.Is(err, jsonbody.ErrTooLarge):
 		w.Header().Set("Connection", "close")
 		fail(w, http.StatusRequestEntityTooLarge, err.Error())
-	case errors.Is(err, errBody):
+	case errors.Is(err, jsonbody.ErrForm):
 		fail(w, http.StatusBadRequest, err.Error())
 	case err != nil:
 		fail(w, http.StatusBadRequest, "the request did not arrive whole")
 	}
 	return values, err == nil
+}
+
+// encode is the JSON of an answer, which holds no secrets.
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil { // none of our types can fail
+		return []byte(`{}`)
+	}
+	return append(b, '\n')
 }
 
 // validate answers 200 with a verdict, 503 when it is undecided, with

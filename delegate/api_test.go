@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dirgate/dirgate/delegate/jsonbody"
 	"github.com/dirgate/dirgate/store/secret"
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
@@ -99,7 +100,7 @@ func credentials(name, password string) string {
 func TestAPI_Answers(t *testing.T) {
 	r := newAPIRig(t)
 	change := `{"username":"alice","oldPassword":"` + right + `","newPassword":"` + fresh + `"}`
-	long := credentials("alice", strings.Repeat("x", maxBody))
+	long := credentials("alice", strings.Repeat("x", jsonbody.Max))
 	for _, tt := range []struct {
 		name, method, path, token, body string
 		code                            int

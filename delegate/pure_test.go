@@ -1,8 +1,6 @@
 package delegate
 
 import (
-	"bytes"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -145,33 +143,6 @@ func TestSpan(t *testing.T) {
 		if got := span(d); got != want {
 			t.Errorf("%s: got %q, want %q", d, got, want)
 		}
-	}
-}
-
-func TestReadObject(t *testing.T) {
-	good := map[string]string{
-		`{"u":"a","p":"b"}`: "b",
-		" {\n\"p\" : \"\\\"\\\\\\/\\b\\f\\n\\r\\t\" ,\"u\":\"\"} ": "\"\\/\b\f\n\r\t",
-		`{"u":"a","p":"\u00e4\ud83d\ude00ä😀"}`:                     "ä😀ä😀",
-		`{"u":"a","\u0070":"b"}`:                                   "b",
-	}
-	for text, want := range good {
-		got, err := readObject(strings.NewReader(text), "u", "p")
-		if err != nil || string(got["p"].Expose()) != want {
-			t.Errorf("%s: got %q, %v", text, got["p"].Expose(), err)
-		}
-	}
-	for _, bad := range []string{
-		``, `{`, `null`, `[]`, `"a"`, `{"u":"a"}`, `{"u":"a","p":1}`, `{"u":"a","p":null}`, `{"u":"a","p":"b","x":"c"}`, `{"u":"a","u":"a","p":"b"}`,
-		`{"u":"a","p":"b"} x`, `{"u":"a","p":"b",}`, `{"u":"a" "p":"b"}`, `{"u":"a","p":"b`, `{"u":"a","p":"\x"}`, `{"u":"a","p":"\ud800"}`, `{"u":"a","p":"\ud800\u0041"}`,
-		`{"u":"a","p":"\u12"}`, "{\"u\":\"a\",\"p\":\"\xff\"}", "{\"u\":\"a\",\"p\":\"\n\"}", `{"u":"a","p":{"q":"b"}}`, `{"":"a","p":"b"}`, `{"U":"a","p":"b"}`,
-	} {
-		if _, err := readObject(strings.NewReader(bad), "u", "p"); !errors.Is(err, errBody) {
-			t.Errorf("%s: got %v", bad, err)
-		}
-	}
-	if _, err := readObject(bytes.NewReader(make([]byte, maxBody+1)), "u"); !errors.Is(err, errTooLarge) {
-		t.Errorf("too large: got %v", err)
 	}
 }
 

@@ -1,7 +1,6 @@
-package delegate
+package jsonbody
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,19 +10,19 @@ import (
 	"github.com/dirgate/dirgate/store/secret"
 )
 
-// maxBody bounds the body of a request, in bytes: a name and two passwords,
+// Max bounds the body of a request, in bytes: a name and two passwords,
 // every character of them escaped.
-const maxBody = 16 << 10
+const Max = 16 << 10
 
-// errBody is a body that is not what an operation takes.
-var errBody = errors.New("malformed request")
+// ErrForm is a body that is not what an operation takes.
+var ErrForm = errors.New("malformed request")
 
-// readObject reads a JSON object (RFC 8259) whose values are strings, and whose
+// Read reads a JSON object (RFC 8259) whose values are strings, and whose
 // members are exactly those wanted. The values are secrets, right out of the
 // body: nothing else keeps a copy, and the body is wiped. The caller wipes them.
 //
 // The error says what is wrong with the form, and never what is in it.
-func readObject(body io.Reader, want ...string) (map[string]secret.Bytes, error) {
+func Read(body io.Reader, want ...string) (map[string]secret.Bytes, error) {
 	raw, err := readAll(body)
 	defer clear(raw)
 	if err != nil {
@@ -42,28 +41,29 @@ func readObject(body io.Reader, want ...string) (map[string]secret.Bytes, error)
 // readAll is io.ReadAll into one buffer that is never moved, so that it leaves
 // no copies.
 func readAll(body io.Reader) ([]byte, error) {
-	raw := make([]byte, maxBody+1)
+	raw := make([]byte, Max+1)
 	n, err := io.ReadFull(body, raw)
 	switch {
 	case err == nil:
-		return raw, errTooLarge
+		return raw, ErrTooLarge
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return raw[:n], nil
 	}
 	return raw, fmt.Errorf("read the request: %w", err)
 }
 
-var errTooLarge = fmt.Errorf("%w: at most %d bytes are taken", errBody, maxBody)
+// ErrTooLarge is a body of more than Max bytes. It is an ErrForm.
+var ErrTooLarge = fmt.Errorf("%w: at most %d bytes are taken", ErrForm, Max)
 
 func parseObject(raw []byte, want []string) (map[string]secret.Bytes, error) {
 	values := make(map[string]secret.Bytes)
 	s := scanner{b: raw}
 	if !s.take('{') {
-		return values, fmt.Errorf("%w: want a JSON object", errBody)
+		return values, fmt.Errorf("%w: want a JSON object", ErrForm)
 	}
 	for first := true; !s.take('}'); first = false {
 		if !first && !s.take(',') {
-			return values, fmt.Errorf("%w: want a comma or the end of the object", errBody)
+			return values, fmt.Errorf("%w: want a comma or the end of the object", ErrForm)
 		}
 		key, err := s.text()
 		if err != nil {
@@ -77,10 +77,10 @@ func parseObject(raw []byte, want []string) (map[string]secret.Bytes, error) {
 		}
 		clear(key)
 		if _, twice := values[member]; member == "" || twice {
-			return values, fmt.Errorf("%w: a member is unknown or is there twice; want %q", errBody, want)
+			return values, fmt.Errorf("%w: a member is unknown or is there twice; want %q", ErrForm, want)
 		}
 		if !s.take(':') {
-			return values, fmt.Errorf("%w: want a colon", errBody)
+			return values, fmt.Errorf("%w: want a colon", ErrForm)
 		}
 		value, err := s.text()
 		if err != nil {
@@ -89,10 +89,10 @@ func parseObject(raw []byte, want []string) (map[string]secret.Bytes, error) {
 		values[member] = secret.Take(value)
 	}
 	if s.space(); len(s.b) > 0 {
-		return values, fmt.Errorf("%w: something follows the object", errBody)
+		return values, fmt.Errorf("%w: something follows the object", ErrForm)
 	}
 	if len(values) != len(want) {
-		return values, fmt.Errorf("%w: want the members %q", errBody, want)
+		return values, fmt.Errorf("%w: want the members %q", ErrForm, want)
 	}
 	return values, nil
 }
@@ -118,7 +118,7 @@ func (s *scanner) take(c byte) bool {
 // text reads a string into memory of its own, which never moves.
 func (s *scanner) text() ([]byte, error) {
 	if !s.take('"') {
-		return nil, fmt.Errorf("%w: want a string", errBody)
+		return nil, fmt.Errorf("%w: want a string", ErrForm)
 	}
 	end := 0
 	for ; end < len(s.b) && s.b[end] != '"'; end++ {
@@ -127,7 +127,7 @@ func (s *scanner) text() ([]byte, error) {
 		}
 	}
 	if end >= len(s.b) {
-		return nil, fmt.Errorf("%w: a string has no end", errBody)
+		return nil, fmt.Errorf("%w: a string has no end", ErrForm)
 	}
 	quoted := s.b[:end]
 	s.b = s.b[end+1:]
@@ -137,12 +137,12 @@ func (s *scanner) text() ([]byte, error) {
 		switch {
 		case c == utf8.RuneError && size <= 1, c < ' ':
 			clear(out)
-			return nil, fmt.Errorf("%w: a string is not UTF-8, or has a control character that is not escaped", errBody)
+			return nil, fmt.Errorf("%w: a string is not UTF-8, or has a control character that is not escaped", ErrForm)
 		case c == '\\':
 			var ok bool
 			if c, size, ok = unescape(quoted); !ok {
 				clear(out)
-				return nil, fmt.Errorf("%w: a string has an escape that stands for nothing", errBody)
+				return nil, fmt.Errorf("%w: a string has an escape that stands for nothing", ErrForm)
 			}
 		}
 		out = utf8.AppendRune(out, c)
@@ -203,13 +203,4 @@ func hex4(b []byte) (r rune, ok bool) {
 		}
 	}
 	return r, true
-}
-
-// encode is the JSON of an answer, which holds no secrets.
-func encode(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil { // none of our types can fail
-		return []byte(`{}`)
-	}
-	return append(b, '\n')
 }
