@@ -13,8 +13,10 @@ import (
 type Agreement struct {
 	// Fields of a user, for identity.Link.Agreed; an empty value is not kept.
 	Fields map[string]string
-	// Lifted: neither side is disabled, so what either did before is over.
-	Lifted bool
+	// Activated: the user is active at JumpCloud and stays so, and Enabled: the
+	// account is enabled in AD. What we did before is over then: one that a
+	// person disables there later is not ours to lift.
+	Activated, Enabled bool
 	// Bound: the user or group was seen bound to the AD object.
 	Bound bool
 	// Name and Members of a group, for identity.GroupLink, if HasMembers.
@@ -32,9 +34,8 @@ func Agree(link identity.Link, v Verdict) identity.Link {
 		return link
 	}
 	link.Agreed = merged(link.Agreed, maps.Clone(a.Fields))
-	if a.Lifted {
-		link.SuspendedByUs, link.DisabledByUs = false, false
-	}
+	link.SuspendedByUs = link.SuspendedByUs && !a.Activated
+	link.DisabledByUs = link.DisabledByUs && !a.Enabled
 	link.WasBound = link.WasBound || a.Bound
 	return link
 }

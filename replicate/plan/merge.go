@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/dirgate/dirgate/store/identity"
@@ -45,9 +46,8 @@ func (c *UserCase) merge(want *identity.User, v *Verdict) (note string) {
 		}
 	})
 	bound := c.Bound && !c.Link.WasBound
-	lifted := !c.AD.Disabled && !c.Cloud.Disabled && (c.Link.DisabledByUs || c.Link.SuspendedByUs)
-	if len(agreed) > 0 || bound || lifted {
-		v.Agreed = &Agreement{Fields: agreed, Bound: bound, Lifted: lifted}
+	if len(agreed) > 0 || bound {
+		v.Agreed = &Agreement{Fields: agreed, Bound: bound}
 	}
 	if len(kept) > 0 {
 		return "edited in JumpCloud, not exported to AD, and left so: " + strings.Join(kept, ", ")
@@ -85,3 +85,17 @@ func (c *UserCase) mail(pair *compared) {
 
 // roomMark is put to a name to make room for another's.
 func roomMark(guid identity.GUID) string { return guid.String()[:8] }
+
+// lifted tells what of our disabling is over. A conflict that sync settles is
+// left to it.
+func (c *UserCase) lifted(v *Verdict) {
+	activated := c.Link.SuspendedByUs && !c.Cloud.Disabled && !slices.ContainsFunc(v.Actions, func(a Action) bool { return a.Kind == Suspend })
+	enabled := c.Link.DisabledByUs && !c.AD.Disabled && !(c.Cloud.Disabled && c.Use.Syncs())
+	if !activated && !enabled {
+		return
+	}
+	if v.Agreed == nil {
+		v.Agreed = &Agreement{}
+	}
+	v.Agreed.Activated, v.Agreed.Enabled = activated, enabled
+}

@@ -288,8 +288,9 @@ func (c *SyncCase) attributes(v *Verdict) {
 // agree tells what both sides have and the link does not say.
 func (c *SyncCase) agree(v *Verdict, fields map[string]string) {
 	a := Agreement{Fields: fields, Bound: true}
-	a.Lifted = !c.AD.Disabled && !c.Cloud.Disabled && (c.Link.DisabledByUs || c.Link.SuspendedByUs)
-	if len(fields) > 0 || a.Lifted || !c.Link.WasBound {
+	a.Enabled = c.Link.DisabledByUs && !c.AD.Disabled && !c.Cloud.Disabled
+	a.Activated = c.Link.SuspendedByUs && !c.Cloud.Disabled && !(c.AD.Disabled && c.Use.Imports())
+	if len(fields) > 0 || a.Enabled || a.Activated || !c.Link.WasBound {
 		v.Agreed = &a
 	}
 }

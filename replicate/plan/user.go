@@ -336,6 +336,7 @@ func (c *UserCase) update(want identity.User) (v Verdict) {
 		v.Actions = append(v.Actions, c.action(BindUser, "imported from AD"))
 	}
 	v.Actions = append(v.Actions, c.states(&v)...)
+	c.lifted(&v)
 	if v.Note == "" && c.Cloud.Disabled && !c.AD.Disabled && !c.Link.SuspendedByUs {
 		v.Note = "suspended at JumpCloud, not for AD: activate the user there if it shall be"
 	}

@@ -228,11 +228,7 @@ func (r *run) actOnUser(ctx context.Context, j *job, a plan.Action) error {
 	case plan.DeleteUser:
 		return cloud.DeleteUser(ctx, id)
 	case plan.Suspend:
-		// Before: a suspension that is not known to be ours would never be lifted.
-		if err := r.changeLink(ctx, a.GUID, func(l *identity.Link) { l.SuspendedByUs = true }); err != nil {
-			return err
-		}
-		return cloud.Suspend(ctx, id)
+		return r.suspend(ctx, a, id)
 	case plan.Activate:
 		if err := cloud.Activate(ctx, id); err != nil {
 			return err
@@ -322,6 +318,30 @@ func (r *run) fields(a plan.Action) (fields []jumpcloud.Field, err error) {
 		fields = append(fields, jumpcloud.Field{Name: f.Name, To: f.To})
 	}
 	return fields, nil
+}
+
+// suspend notes before that the suspension is ours: one that is not known to be
+// would never be lifted. What was not carried out is not ours: else one that a
+// person makes later would be lifted.
+func (r *run) suspend(ctx context.Context, a plan.Action, id string) error {
+	if err := r.changeLink(ctx, a.GUID, func(l *identity.Link) { l.SuspendedByUs = true }); err != nil {
+		return err
+	}
+	cause := r.cfg.JumpCloud.Suspend(ctx, id)
+	switch {
+	case cause == nil:
+		return nil
+	case !jumpcloud.Refused(cause) && !jumpcloud.NotSent(cause):
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.note(a) // it may be so; the user is read before the next attempt
+		return cause
+	}
+	err := r.changeLink(context.WithoutCancel(ctx), a.GUID, func(l *identity.Link) { l.SuspendedByUs = false })
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return errors.Join(cause, err)
+	}
+	return cause
 }
 
 func (r *run) expire(ctx context.Context, a plan.Action, id string) error {

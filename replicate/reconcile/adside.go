@@ -66,10 +66,10 @@ func (r *run) actInAD(ctx context.Context, j *job, a plan.Action) error {
 	return fmt.Errorf("action %q is not known", a.Kind)
 }
 
-// notDisabled: what AD refused is not ours. Else an account that a person
+// notDisabled: what AD did not do is not ours. Else an account that a person
 // disables later would be enabled when the user is activated.
 func (r *run) notDisabled(ctx context.Context, a plan.Action, cause error) error {
-	if judgeFailure(cause) != failedForGood || r.world.Links[a.GUID].DisabledByUs {
+	if judgeFailure(cause) == failedUnknown {
 		return cause
 	}
 	err := r.changeLink(context.WithoutCancel(ctx), a.GUID, func(l *identity.Link) { l.DisabledByUs = false })
