@@ -41,8 +41,9 @@ type position struct {
 	Scope identity.GUID `json:"scope,omitzero"`
 }
 
-// positionVersion changes when a Reader reads more than before.
-const positionVersion = 1
+// positionVersion changes when a Reader reads more than before, so that what an
+// older one left in the mirror is read anew. Since 2, Group.Privileged.
+const positionVersion = 2
 
 func (p *peer) position(m Method, at place) position {
 	return position{Version: positionVersion, Host: p.host, Service: p.service, Invocation: p.invocation,

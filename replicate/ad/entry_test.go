@@ -103,7 +103,7 @@ func FuzzMemberValues(f *testing.F) {
 }
 
 func FuzzCursor(f *testing.F) {
-	f.Add([]byte(`{"v":1,"host":"dc1","method":"usn","usn":1}`))
+	f.Add([]byte(`{"v":2,"host":"dc1","method":"usn","usn":1}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if p, err := parseCursor(in); err == nil && p.Version != positionVersion {
 			t.Errorf("%q: version %d was taken", in, p.Version)

@@ -258,9 +258,8 @@ func sameUser(a, b identity.User) bool {
 }
 
 func sameGroup(a, b identity.Group) bool {
-	members := slices.Equal(a.Members, b.Members)
-	a.Members, b.Members, a.MemberIDs, b.MemberIDs = nil, nil, nil, nil
-	return members && a.Name == b.Name && a.DN == b.DN && a.Description == b.Description && a.Security == b.Security && a.InRoot == b.InRoot
+	return a.Name == b.Name && a.DN == b.DN && a.Description == b.Description && a.Security == b.Security && a.InRoot == b.InRoot &&
+		a.Privileged == b.Privileged && slices.Equal(a.Members, b.Members)
 }
 
 // tree finds the groups that have a meaning of their own.
