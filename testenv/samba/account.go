@@ -106,8 +106,14 @@ func (dc *DC) ResetPassword(tb testing.TB, dn string, password []byte) {
 // Expire makes the password of a user as old as 2012: binds fail with 532.
 func (dc *DC) Expire(tb testing.TB, dn string) {
 	tb.Helper()
+	dc.SetPwdLastSet(tb, dn, time.Date(2012, 12, 14, 7, 6, 40, 0, time.UTC))
+}
+
+// SetPwdLastSet makes the password of a user as old as that.
+func (dc *DC) SetPwdLastSet(tb testing.TB, dn string, at time.Time) {
+	tb.Helper()
 	// Over LDAP pwdLastSet can only become 0 or now; this control lifts that.
-	dc.LDB(tb, fmt.Sprintf("dn: %s\nchangetype: modify\nreplace: pwdLastSet\npwdLastSet: 130000000000000000\n", dn),
+	dc.LDB(tb, fmt.Sprintf("dn: %s\nchangetype: modify\nreplace: pwdLastSet\npwdLastSet: %d\n", dn, at.UnixNano()/100+filetimeOfUnixEpoch),
 		"ldbmodify", "--controls=local_oid:1.3.6.1.4.1.7165.4.3.20:0")
 }
 
