@@ -94,6 +94,9 @@ func (c *Client) UpdateGroup(ctx context.Context, id string, fields []Field) (Gr
 		return now, &apiError{op: "PUT " + c.basePath + path, stage: notSent, cause: err}
 	}
 	err = c.write(ctx, http.MethodPut, path, doc, &now)
+	if err == nil && now.ID != id {
+		err = c.hollow(http.MethodPut, path, "the answer is not the group's")
+	}
 	return now, err
 }
 

@@ -86,6 +86,9 @@ func (c *Client) UpdateUser(ctx context.Context, id, adID string, fields []Field
 		return now, &apiError{op: "PUT " + c.basePath + path, stage: notSent, cause: err}
 	}
 	err = c.write(ctx, http.MethodPut, path, doc, &now)
+	if err == nil && now.ID != id {
+		err = c.hollow(http.MethodPut, path, "the answer is not the user's")
+	}
 	return now, err
 }
 

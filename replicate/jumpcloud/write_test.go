@@ -180,6 +180,31 @@ func TestL1_LostAnswers(t *testing.T) {
 	}
 }
 
+// TestL1_AnswersOfNobody: something between us and JumpCloud answers an update
+// with 200 and a document of its own. Nobody was updated, and that is not
+// taken for success.
+func TestL1_AnswersOfNobody(t *testing.T) {
+	for _, body := range []string{"{}", `{"message":"welcome"}`, `{"_id":"64b0c0ffee64b0c0ffee0999","id":"64b0c0ffee64b0c0ffee0999"}`} {
+		b := newBench(t)
+		ctx := t.Context()
+		alice := b.user(t, jcsim.User{Username: "alice", Email: "alice@corp.example", FirstName: "Alice"})
+		staff, err := b.sim.AddGroup(jcsim.Group{Name: "Staff"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.sim.Fail(jcsim.Fault{Method: "PUT", Kind: jcsim.Status, Code: 200, Body: body, Times: 2})
+		if _, err := b.client.UpdateUser(ctx, alice, adID, []Field{{"firstname", "Alicia"}}); !Unknown(err) {
+			t.Errorf("%s: update a user: got %v, want an unknown outcome", body, err)
+		}
+		if _, err := b.client.UpdateGroup(ctx, staff, []Field{{"name", "Team"}}); !Unknown(err) {
+			t.Errorf("%s: update a group: got %v, want an unknown outcome", body, err)
+		}
+		if u, err := b.client.UpdateUser(ctx, alice, adID, []Field{{"firstname", "Alicia"}}); err != nil || u.FirstName != "Alicia" {
+			t.Errorf("%s: the next try: got %+v, %v", body, u, err)
+		}
+	}
+}
+
 func collect[T any](t *testing.T, rows iter.Seq2[T, error]) []T {
 	t.Helper()
 	var all []T
