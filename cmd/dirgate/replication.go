@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -31,18 +32,49 @@ func directionFlag() cli.Flag {
 	return &cli.StringFlag{Name: "direction", Value: string(identity.Import), Usage: "`DIRECTION` of replication: import, from Active Directory to JumpCloud, or sync, the other way"}
 }
 
-// pauseCommand pauses a direction of a domain, or ends that; it stands under
-// several parents.
+// pauseCommand pauses a domain, or one direction of it, or ends that; it stands
+// under several parents.
 func pauseCommand(io streams, parent, name, usage string, paused bool) *cli.Command {
-	return command(&cli.Command{Name: name, Usage: usage, Flags: []cli.Flag{domainFlag(), directionFlag()}, Action: func(c *cli.Context) error {
+	direction := &cli.StringFlag{Name: "direction", Usage: "only `DIRECTION` import, from Active Directory to JumpCloud, or sync, the other way (default: all that the domain has)"}
+	return command(&cli.Command{Name: name, Usage: usage, Flags: []cli.Flag{domainFlag(), direction}, Action: func(c *cli.Context) error {
 		return withBackend(c, io, func(b admin.Backend) error {
-			r, err := b.Pause(c.Context, admin.PauseRequest{Domain: c.String("domain"), Direction: identity.Direction(c.String("direction")), Paused: paused, Who: whoami()})
+			all, err := pause(c.Context, b, admin.PauseRequest{Domain: c.String("domain"), Direction: identity.Direction(c.String("direction")), Paused: paused, Who: whoami()})
 			if err != nil {
 				return fmt.Errorf("%s %s: %w", parent, name, err)
 			}
-			return printReplication(c, io, []admin.Replication{r})
+			return printReplication(c, io, all)
 		})
 	}}, 0)
+}
+
+// pause is for every direction of the domain where none is given: whoever stops
+// replication means that nothing is written any more, to either side.
+func pause(ctx context.Context, b admin.Backend, q admin.PauseRequest) (all []admin.Replication, err error) {
+	directions := []identity.Direction{q.Direction}
+	if q.Direction == "" {
+		now, err := b.Replication(ctx, q.Domain)
+		if err != nil {
+			return nil, err
+		}
+		directions = nil
+		for _, r := range now {
+			if !slices.Contains(directions, r.Direction) {
+				directions = append(directions, r.Direction)
+			}
+		}
+		if len(directions) == 0 { // what is missing is said by Pause
+			directions = []identity.Direction{identity.Import}
+		}
+	}
+	for _, d := range directions {
+		q.Direction = d
+		r, err := b.Pause(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
 }
 
 func replicationStatus(c *cli.Context, io streams, b admin.Backend) error {

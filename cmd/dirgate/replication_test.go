@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/dirgate/dirgate/cmd/internal/admin"
+	"github.com/dirgate/dirgate/store/identity"
+)
+
+// pausable is a backend with one domain, of which some directions exist.
+type pausable struct {
+	admin.Backend
+	directions []identity.Direction
+	paused     []identity.Direction
+}
+
+var errNoDirection = errors.New("no such direction")
+
+func (p *pausable) Replication(context.Context, string) (all []admin.Replication, err error) {
+	for _, d := range p.directions {
+		var r admin.Replication
+		r.Domain, r.Direction = "corp.example", d
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+func (p *pausable) Pause(_ context.Context, q admin.PauseRequest) (r admin.Replication, err error) {
+	if !slices.Contains(p.directions, q.Direction) {
+		return r, errNoDirection
+	}
+	p.paused = append(p.paused, q.Direction)
+	r.Domain, r.Direction = "corp.example", q.Direction
+	return r, nil
+}
+
+// TestPauseEveryDirection: to pause a domain stops whatever writes, to either
+// side, unless one direction is asked for.
+func TestPauseEveryDirection(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		has   []identity.Direction
+		asked identity.Direction
+		want  []identity.Direction
+		err   error
+	}{
+		{"both", []identity.Direction{identity.Import, identity.Sync}, "", []identity.Direction{identity.Import, identity.Sync}, nil},
+		{"import alone", []identity.Direction{identity.Import}, "", []identity.Direction{identity.Import}, nil},
+		{"sync alone", []identity.Direction{identity.Sync}, "", []identity.Direction{identity.Sync}, nil},
+		{"one of both", []identity.Direction{identity.Import, identity.Sync}, identity.Sync, []identity.Direction{identity.Sync}, nil},
+		{"one that is not", []identity.Direction{identity.Import}, identity.Sync, nil, errNoDirection},
+		{"no domain", nil, "", nil, errNoDirection},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := &pausable{directions: tt.has}
+			shown, err := pause(t.Context(), b, admin.PauseRequest{Direction: tt.asked, Paused: true})
+			if !errors.Is(err, tt.err) || !slices.Equal(b.paused, tt.want) || len(shown) != len(tt.want) {
+				t.Errorf("paused %v and showed %d, %v; want %v, %v", b.paused, len(shown), err, tt.want, tt.err)
+			}
+		})
+	}
+}
