@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,31 +23,55 @@ func withBackend(c *cli.Context, io streams, do func(admin.Backend) error) error
 	if err != nil {
 		return err
 	}
-	client, err := admin.Dial(cfg.Admin.Socket)
-	if err == nil {
-		defer client.Close()
-		return do(client)
-	}
-	if !errors.Is(err, admin.ErrNoDaemon) {
-		return err
-	}
 	log, err := newLog(io.err, cfg, quieter(c.String("log-level")))
 	if err != nil {
 		return err
 	}
-	opened, err := openStore(cfg, log)
-	if errors.Is(err, store.ErrLocked) {
-		// A daemon that is just starting has the store and no socket yet.
-		return fmt.Errorf("%w, and nobody answers on %s: is a daemon starting, or using another admin.socket?", err, cfg.Admin.Socket)
+	say := func(format string, args ...any) {
+		if c.String("output") != "json" {
+			fmt.Fprintf(io.err, format+"\n", args...)
+		}
 	}
+	client, opened, err := reach(c.Context, cfg, log, say, lockPatience)
 	if err != nil {
 		return err
 	}
-	defer opened.close()
-	if c.String("output") != "json" {
-		fmt.Fprintf(io.err, "no daemon is running: using the store in %s\n", cfg.DataDir)
+	if client != nil {
+		defer client.Close()
+		return do(client)
 	}
+	defer opened.close()
+	say("no daemon is running: using the store in %s", cfg.DataDir)
 	return do(opened.local(cfg, log, peerMetrics{}))
+}
+
+// reach connects to the daemon, or opens the store where none is. It waits while
+// a daemon has claimed the store and does not answer yet, or not any more, and
+// while another command has it.
+func reach(ctx context.Context, cfg *config.Config, log *slog.Logger, say func(string, ...any), patience time.Duration) (*admin.Client, *opened, error) {
+	w := waiting{patience: patience, tell: func(cause error) { say("waiting for at most %s: %v", patience, cause) }}
+	for {
+		client, err := admin.Dial(cfg.Admin.Socket)
+		if err == nil || !errors.Is(err, admin.ErrNoDaemon) {
+			return client, nil, err
+		}
+		pid, err := claimed(cfg.DataDir)
+		if err != nil {
+			return nil, nil, err
+		}
+		if pid != "" {
+			err = fmt.Errorf("a daemon (pid %s) has %s, and nobody answers on %s: it is starting or stopping, or its configuration has another admin.socket; see its log", pid, cfg.DataDir, cfg.Admin.Socket)
+		} else {
+			opened, failed := openStore(cfg, log)
+			if !errors.Is(failed, store.ErrLocked) {
+				return nil, opened, failed
+			}
+			err = fmt.Errorf("%w: another command is at work; try again when it has ended", failed)
+		}
+		if err := w.after(ctx, err); err != nil {
+			return nil, nil, err
+		}
+	}
 }
 
 // quieter keeps a command's output free of the daemon's usual log.
@@ -61,6 +86,7 @@ func quieter(level string) string {
 type opened struct {
 	store  *store.Store
 	opener *secret.Opener
+	claim  *os.File // of a daemon; else nil
 }
 
 // keysDir holds the sealing keys. init makes the first: were they made again
@@ -96,7 +122,13 @@ func openStore(cfg *config.Config, log *slog.Logger) (*opened, error) {
 	return &opened{store: st, opener: opener}, nil
 }
 
-func (o *opened) close() error { return o.store.Close() }
+func (o *opened) close() error {
+	err := o.store.Close()
+	if o.claim != nil {
+		err = errors.Join(err, o.claim.Close())
+	}
+	return err
+}
 
 // local is the operations of the command line on this store.
 func (o *opened) local(cfg *config.Config, log *slog.Logger, observe peerMetrics) *admin.Local {

@@ -73,8 +73,9 @@ type daemon struct {
 	adminHTTP   http.Handler
 }
 
-// newDaemon opens the store and all listeners; an error leaves nothing open.
-func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon, err error) {
+// newDaemon opens the store and all listeners; an error leaves nothing open. It
+// waits for a command that has the store, until ctx ends.
+func newDaemon(ctx context.Context, cfg *config.Config, roles []string, log *slog.Logger) (d *daemon, err error) {
 	d = &daemon{cfg: cfg, log: log, shared: gateway.NewShared()}
 	defer func() {
 		if err != nil {
@@ -85,7 +86,7 @@ func newDaemon(cfg *config.Config, roles []string, log *slog.Logger) (d *daemon,
 	if d.certs, err = certs.Server(cfg.TLS.CertFile, cfg.TLS.KeyFile, certs.Options{MinVersion: cfg.TLS.MinVersion, Log: log}); err != nil {
 		return d, err
 	}
-	if d.opened, err = openStore(cfg, log); err != nil {
+	if d.opened, err = claimStore(ctx, cfg, log, lockPatience); err != nil {
 		return d, err
 	}
 	registry := newRegistry(d.certs)

@@ -80,7 +80,7 @@ func newInstallation(t *testing.T) *config.Config {
 func newTestDaemon(t *testing.T, cfg *config.Config) (*daemon, *logbook) {
 	t.Helper()
 	log := new(logbook)
-	d, err := newDaemon(cfg, allRoles, slog.New(slog.NewTextHandler(log, nil)))
+	d, err := newDaemon(t.Context(), cfg, allRoles, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -260,7 +260,7 @@ func (w *devWorld) startDaemon() error {
 	if err != nil {
 		return err
 	}
-	if w.daemon, err = newDaemon(w.cfg, allRoles, log); err != nil {
+	if w.daemon, err = newDaemon(w.c.Context, w.cfg, allRoles, log); err != nil {
 		return err
 	}
 	w.facts.LDAPS = "ldaps://" + w.daemon.ldaps.Addr().String()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,6 +107,9 @@ func restoreInto(ctx context.Context, cfg *config.Config, io streams, level, pat
 	}
 	if err := rightUser(cfg.DataDir, os.Geteuid()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return header, err
+	}
+	if pid, err := claimed(cfg.DataDir); err != nil || pid != "" {
+		return header, cmp.Or(err, fmt.Errorf("restore: a daemon (pid %s) has %s; stop it first", pid, cfg.DataDir))
 	}
 	log, err := newLog(io.err, cfg, quieter(level))
 	if err != nil {

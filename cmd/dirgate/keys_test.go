@@ -118,7 +118,7 @@ func TestP1_KeyRotate(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.MasterKeyFile = stranger
-	if _, err := newDaemon(cfg, allRoles, d.log); err == nil || !strings.Contains(err.Error(), "another master key; check master_key_file") {
+	if _, err := newDaemon(t.Context(), cfg, allRoles, d.log); err == nil || !strings.Contains(err.Error(), "another master key; check master_key_file") {
 		t.Errorf("with another master key: %v", err)
 	}
 }

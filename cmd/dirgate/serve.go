@@ -43,7 +43,10 @@ func serveCommand(io streams) *cli.Command {
 			if err := harden(); err != nil {
 				log.Warn("process not hardened", "err", err)
 			}
-			d, err := newDaemon(cfg, roles, log)
+			d, err := newDaemon(c.Context, cfg, roles, log)
+			if c.Context.Err() != nil && errors.Is(err, context.Canceled) {
+				return nil // stopped while it waited
+			}
 			if err != nil {
 				return err
 			}
