@@ -174,7 +174,7 @@ func TestServeTwice(t *testing.T) {
 	w := newEmbeddedWorld(t)
 	w.serve()
 	out, err := w.cli("serve")
-	if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != 1 || !strings.Contains(out, "in use by another process (pid") {
+	if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != 1 || !strings.Contains(out, "another daemon (pid ") {
 		t.Errorf("got %v, want exit status 1 and the other process named", err)
 	}
 	said := len(w.output.String())
