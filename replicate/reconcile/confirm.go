@@ -27,7 +27,7 @@ func (r *run) confirm(ctx context.Context, result plan.Result) error {
 	return r.confirmInAD(ctx, result)
 }
 
-// confirmAtJumpCloud: a deleted user is not found by its id, a suspended one is
+// confirmAtJumpCloud: a deleted user is found neither by its id nor by its names, a suspended one is
 // suspended, and a member who is to be taken out of an AD group is no member of
 // the JumpCloud group, which is still bound.
 func (r *run) confirmAtJumpCloud(ctx context.Context, result plan.Result) error {
@@ -37,7 +37,7 @@ func (r *run) confirmAtJumpCloud(ctx context.Context, result plan.Result) error 
 	var err error
 	switch {
 	case takes(plan.ADDisable):
-		err = r.confirmUser(ctx, result.CloudID)
+		err = r.confirmUser(ctx, result.GUID, result.CloudID)
 	case takes(plan.ADRemoveMember):
 		err = r.confirmMembers(ctx, result)
 	}
@@ -47,12 +47,12 @@ func (r *run) confirmAtJumpCloud(ctx context.Context, result plan.Result) error 
 	return nil
 }
 
-func (r *run) confirmUser(ctx context.Context, id string) error {
+func (r *run) confirmUser(ctx context.Context, guid identity.GUID, id string) error {
 	_, known := r.world.Cloud.Users[id]
 	u, err := r.cfg.JumpCloud.User(ctx, id)
 	switch {
 	case jumpcloud.NotFound(err) && !known:
-		return nil
+		return r.confirmNobody(ctx, guid, id)
 	case jumpcloud.NotFound(err):
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -64,6 +64,29 @@ func (r *run) confirmUser(ctx context.Context, id string) error {
 	r.remember(&u)
 	if now := jumpcloud.ToIdentity(&u, r.settings.ADID); !known || !now.Disabled {
 		return errDisagrees
+	}
+	return nil
+}
+
+// confirmNobody asks in another way for a user who is not found by its id: to be
+// disabled ends the link, and nobody is enabled again who is not linked.
+func (r *run) confirmNobody(ctx context.Context, guid identity.GUID, id string) error {
+	username, mail := r.world.Links[guid].Username, ""
+	if account, there := r.world.Users[guid]; there {
+		mail = account.JoinMail()
+	}
+	if username == "" && mail == "" {
+		return nil
+	}
+	found, err := r.cfg.JumpCloud.FindUsers(ctx, username, mail)
+	if err != nil {
+		return err
+	}
+	for _, u := range found {
+		if u.ID == id {
+			r.remember(&u)
+			return errDisagrees
+		}
 	}
 	return nil
 }

@@ -351,6 +351,35 @@ func TestI8_SyncConfirms(t *testing.T) {
 	}
 }
 
+// TestI8_SyncConfirmsNobody: a user whom JumpCloud does not find by its id, and
+// lists all the same, was not deleted: its account stays enabled, and linked.
+func TestI8_SyncConfirmsNobody(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		w.pass()
+		id := w.enrol("ann")[0]
+		w.soon()
+		w.wantAD("ann", "userAccountControl", "512")
+		w.cloud.Fail(jcsim.Fault{Operation: "GET /api/systemusers/{id}", Kind: jcsim.Status, Code: 404, Times: 50})
+		w.ok(w.cloud.EditUser(id, map[string]any{"lastname": "Edited"}))
+		for range 3 {
+			w.soon()
+		}
+		w.wantAD("ann", "userAccountControl", "512")
+		w.cloud.Heal()
+		w.ok(w.cloud.EditUser(id, map[string]any{"firstname": "Anna"}))
+		for range 3 {
+			w.soon()
+		}
+		w.wantAD("ann", "givenName", "Anna")
+		w.wantAD("ann", "sn", "Edited")
+		w.ok(w.cloud.DeleteUser(id))
+		for range 3 {
+			w.soon()
+		}
+		w.wantAD("ann", "userAccountControl", "514")
+	})
+}
+
 // lossy is a Writer whose answers get lost at times, after the write.
 type lossy struct {
 	Writer
