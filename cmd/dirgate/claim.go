@@ -126,12 +126,12 @@ func (w *waiting) after(ctx context.Context, cause error) error {
 		w.began = now
 	}
 	waited := now.Sub(w.began)
-	if waited >= w.patience {
-		return cause
-	}
-	if waited >= min(silence, w.patience/2) && !w.told {
+	if waited >= min(silence, w.patience) && !w.told {
 		w.told = true
 		w.tell(cause)
+	}
+	if waited >= w.patience {
+		return cause
 	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
