@@ -26,9 +26,6 @@ func (v *Validator) Change(ctx context.Context, username string, old, new secret
 	start := v.cfg.Now()
 	r := v.change(ctx, username, old, new, client)
 	v.even(ctx, start, r.Outcome != Changed && r.Reason != PolicyRefused)
-	if r.Reason == NoSuchUser && !v.cfg.TellUnknown {
-		r.Reason = BadCredentials
-	}
 	v.cfg.Metrics.changes.WithLabelValues(string(r.Outcome), string(r.Reason)).Inc()
 	return r
 }
@@ -45,8 +42,9 @@ func (v *Validator) change(ctx context.Context, username string, old, new secret
 	case verdict.Verdict == Undecided:
 		return ChangeResult{Outcome: ChangeUnknown, Reason: verdict.Reason, RetryAfter: verdict.RetryAfter, Hint: verdict.Hint}
 	case !verdict.PasswordCorrect:
-		return refuseChange(verdict.Reason)
-	case verdict.Authority == ByJumpCloud && s.cloud != nil && v.cfg.Set != nil:
+		verdict = v.outward(verdict)
+		return ChangeResult{Outcome: ChangeRefused, Reason: verdict.Reason, Hint: verdict.Hint}
+	case ChangedAt(s.facts) == ByJumpCloud:
 		return v.changeInCloud(ctx, s, verdict, old, new)
 	case verdict.Authority != ByAD || s.entry == nil || v.cfg.Capture == nil:
 		return refuseChange(NotSupported)

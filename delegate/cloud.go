@@ -14,13 +14,20 @@ import (
 // yet.
 const pendingRetry = 2 * time.Second
 
-// askCloud binds at JumpCloud's LDAP.
+// noCloudLDAP is what an administrator should do about it.
+func noCloudLDAP(domain string) string {
+	return "JumpCloud checks this user's sign-ins, and the registration of " + domain + " names no LDAP of JumpCloud: run `dirgate domain register " +
+		domain + " --jumpcloud-ldap-url ldaps://ldap.jumpcloud.com:636 --org-id ID`"
+}
+
+// askCloud binds at JumpCloud's LDAP; without teach, for a change, as the user
+// is called there at this moment.
 func (v *Validator) askCloud(ctx context.Context, s subject, password secret.Bytes, client string, teach bool) Verdict {
-	if s.domain.CloudLDAP == nil {
-		hint := "JumpCloud checks this user's sign-ins, and the registration of " + s.domain.Name + " names no LDAP of JumpCloud: run `dirgate domain register " +
-			s.domain.Name + " --jumpcloud-ldap-url ldaps://ldap.jumpcloud.com:636 --org-id ID`"
-		v.cfg.Log.Warn("a sign-in is undecided: " + hint)
-		return Verdict{Verdict: Undecided, Reason: NoCloudLDAP, Authority: ByJumpCloud, Hint: hint}
+	if !teach {
+		if err := v.anew(ctx, s); err != nil {
+			v.undecided("read the user before a change", err)
+			return Verdict{Verdict: Undecided, Reason: Unavailable, Authority: ByJumpCloud, RetryAfter: pendingRetry}
+		}
 	}
 	answered, held := v.spareCloud(ctx, s)
 	if held != nil {
@@ -52,9 +59,26 @@ const assumedLock = 30 * time.Minute
 // time that a lock would last. When held is nil, answered must be called with
 // whether JumpCloud may have counted the password.
 func (v *Validator) spareCloud(ctx context.Context, s subject) (answered func(counted bool), held *Verdict) {
-	d := s.domain
+	tries := v.cloudTries(ctx, s.domain)
+	if tries == nil {
+		return func(bool) {}, nil
+	}
+	key := s.key(name{})
+	wait, ok, err := tries.take(ctx, key)
+	if !ok {
+		verdict := v.held(wait, err)
+		verdict.Authority = ByJumpCloud
+		return nil, &verdict
+	}
+	return func(counted bool) { tries.done(key, counted) }, nil
+}
+
+// cloudTries bounds the wrong passwords of each user by JumpCloud's policy; nil:
+// it locks nobody.
+func (v *Validator) cloudTries(ctx context.Context, d *directory) *limiter {
 	policy, err := v.cfg.Cloud.Policy(ctx, d.Name)
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	switch {
 	case err != nil: // the one known last holds
 		policy = d.cloudPolicy
@@ -67,18 +91,10 @@ func (v *Validator) spareCloud(ctx context.Context, s subject) (answered func(co
 		}
 		d.cloudPolicy = policy
 	}
-	tries := d.cloudTries
-	d.mu.Unlock()
-	if tries == nil || policy.MaxTries == 0 {
-		return func(bool) {}, nil
+	if policy.MaxTries == 0 {
+		return nil
 	}
-	wait, ok, err := tries.take(ctx, s.cloud.ID)
-	if !ok {
-		verdict := v.held(wait, err)
-		verdict.Authority = ByJumpCloud
-		return nil, &verdict
-	}
-	return func(counted bool) { tries.done(s.cloud.ID, counted) }, nil
+	return d.cloudTries
 }
 
 // bindCloud makes one bind. An error means that there is no answer.

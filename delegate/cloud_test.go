@@ -82,20 +82,38 @@ func TestG7_JumpCloudLockout(t *testing.T) {
 	}
 	now = now.Add(10*time.Minute + time.Second)
 	w.want("zoe", theirs, "accepted jumpcloud")
-	w.want("zoe", "Wrong.Pass5", "refused bad_credentials")
-	w.want("zoe", "Wrong.Pass6", "undecided throttled")
+	w.want("zoe", "Wrong.Pass4", "refused bad_credentials") // not a new one for the lockout guard
+	w.want("zoe", "Wrong.Pass4", "undecided throttled")
 }
 
-// TestNoCloudLDAP: what is missing is said, and what to do.
+// TestNoCloudLDAP: what is missing is said, and what to do, to who knows the
+// password that AD has, in the log, and to callers who are told all.
 func TestNoCloudLDAP(t *testing.T) {
-	r := newAPIRig(t, func(w *world) { w.domain.CloudLDAP = nil; w.cfg.Set = w })
-	r.inCloud("zoe")
-	const hint = "dirgate domain register corp.example.test --jumpcloud-ldap-url"
-	for path, body := range map[string]string{"/v1/validate": credentials("zoe", theirs),
-		"/v1/change-password": `{"username":"zoe","oldPassword":"` + theirs + `","newPassword":"` + fresh + `"}`} {
-		got := r.do("POST", path, strings.TrimPrefix(strings.TrimSuffix(path, "-password"), "/v1/"), body)
-		if got.code != 503 || !strings.Contains(got.body, `"reason":"no_jumpcloud_ldap"`) || !strings.Contains(got.body, hint) {
-			t.Errorf("%s: got %+v", path, got)
+	for _, tt := range []struct {
+		name, password string
+		tell, said     bool
+	}{
+		{"zoe", theirs, false, false},
+		{"zoe", theirs, true, true},
+		{"alice", "Wrong.Pass1", false, false},
+		{"alice", theirs, false, false},
+		{"alice", right, false, true},
+		{"alice", theirs, true, true},
+	} {
+		r := newAPIRig(t, func(w *world) { w.domain.CloudLDAP = nil; w.cfg.Set, w.cfg.TellUnknown = w, tt.tell })
+		r.inCloud("zoe")
+		r.inCloud("alice")
+		const hint = "dirgate domain register corp.example.test --jumpcloud-ldap-url"
+		for path, body := range map[string]string{"/v1/validate": credentials(tt.name, tt.password),
+			"/v1/change-password": `{"username":"` + tt.name + `","oldPassword":"` + tt.password + `","newPassword":"` + fresh + `"}`} {
+			got := r.do("POST", path, strings.TrimPrefix(strings.TrimSuffix(path, "-password"), "/v1/"), body)
+			if got.code != 200 || strings.Contains(got.body, `"reason":"no_jumpcloud_ldap"`) != tt.said || strings.Contains(got.body, hint) != tt.said ||
+				!tt.said && !strings.Contains(got.body, `"reason":"bad_credentials"`) {
+				t.Errorf("%+v %s: got %+v", tt, path, got)
+			}
+		}
+		if !strings.Contains(r.log.buf.String(), hint) {
+			t.Errorf("%+v: the log does not say what is missing", tt)
 		}
 	}
 }

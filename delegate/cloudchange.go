@@ -15,11 +15,34 @@ func (s subject) reachesAD() bool {
 	return s.facts.InAD && s.facts.InCloud && s.facts.Capture && s.facts.UseCase.Syncs() && !s.facts.PasswordByAD
 }
 
-// changeInCloud changes a password at JumpCloud, whose LDAP has proved the old
-// one.
+// errRenamed: what was known of a user is not true any more.
+var errRenamed = errors.New("it was renamed, or its authority was changed, a moment ago")
+
+// anew brings what is known of a subject's user at JumpCloud up to date. It is an
+// error if that is not who it was: another may have the name now.
+func (v *Validator) anew(ctx context.Context, s subject) error {
+	now, err := v.cfg.Cloud.Anew(ctx, s.domain.Name, s.cloud.ID)
+	if err != nil {
+		return err
+	}
+	before := *s.cloud
+	now.GUID, now.Domain, now.PasswordSet = before.GUID, before.Domain, before.PasswordSet
+	*s.cloud = now
+	if now.ID != before.ID || now.Username != before.Username || now.PasswordByAD != before.PasswordByAD || now.DelegatedToAD != before.DelegatedToAD {
+		return errRenamed
+	}
+	return nil
+}
+
+// changeInCloud changes a password at JumpCloud. Its LDAP has proved the old one,
+// or AD, where that checks the sign-ins.
 func (v *Validator) changeInCloud(ctx context.Context, s subject, verdict Verdict, old, new secret.Bytes) ChangeResult {
-	if verdict.Verdict == Refused {
-		return refuseChange(verdict.Reason)
+	switch {
+	case s.cloud == nil || v.cfg.Set == nil, verdict.Authority == ByAD && !s.reachesAD():
+		// The latter's sign-ins AD checks, which would never get the new one.
+		return refuseChange(NotSupported)
+	case verdict.Verdict == Refused && (verdict.Authority != ByAD || verdict.Reason != Expired && verdict.Reason != MustChange):
+		return ChangeResult{Outcome: ChangeRefused, Reason: verdict.Reason, Hint: verdict.Hint}
 	}
 	working, cancel := context.WithTimeout(ctx, v.cfg.Timeout)
 	defer cancel()
@@ -40,6 +63,12 @@ func (v *Validator) changeInCloud(ctx context.Context, s subject, verdict Verdic
 		return ChangeResult{Outcome: ChangeUnknown, Reason: Unavailable}
 	case len(broken) > 0:
 		return ChangeResult{Outcome: ChangeRefused, Reason: PolicyRefused, Violations: broken}
+	}
+	// The new password is set by the user's id, and the old one was proved by
+	// name: it must still be that user's.
+	if err := v.anew(working, s); err != nil {
+		v.undecided("read the user before a change", err)
+		return ChangeResult{Outcome: ChangeUnknown, Reason: Unavailable, RetryAfter: pendingRetry}
 	}
 	r := v.setInCloud(context.WithoutCancel(ctx), s, new)
 	if r.Outcome == Changed {

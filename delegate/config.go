@@ -44,7 +44,7 @@ type Domain struct {
 	Account  string
 	Password func() (secret.Bytes, error)
 	// CloudLDAP is JumpCloud's LDAP, and CloudBase the DN of its users; nil:
-	// users whose sign-ins JumpCloud checks are undecided (NoCloudLDAP).
+	// nobody decides about users whose sign-ins JumpCloud checks (NoCloudLDAP).
 	CloudLDAP Dialer
 	CloudBase string
 }
@@ -67,6 +67,8 @@ var ErrNotFound = errors.New("no such user at JumpCloud")
 // Cloud knows JumpCloud's side. It is asked at every sign-in, so it remembers
 // its answers for a while.
 type Cloud interface {
+	// Anew gives a user as JumpCloud shows it now, whatever is remembered.
+	Anew(ctx context.Context, domain, id string) (CloudUser, error)
 	// Linked gives the user that an account is linked with.
 	Linked(ctx context.Context, account identity.Account) (CloudUser, error)
 	// Named gives the user with this username or mail address in the
@@ -189,6 +191,9 @@ type Config struct {
 	// is nobody's, takes at least: what was done for it differs, and who asks
 	// must not see that.
 	RefusalTime time.Duration
+	// CloudRefusalTime is the same while a domain is registered whose users may
+	// be JumpCloud's, and so for what JumpCloud takes longer to say.
+	CloudRefusalTime time.Duration
 	// Idle is how many connections of each kind are kept for each domain.
 	Idle int
 
@@ -201,6 +206,7 @@ const (
 	DefaultChangeTimeout     = 2 * time.Minute // as long as the gateway waits
 	DefaultOldPasswordPeriod = time.Hour
 	DefaultRefusalTime       = 300 * time.Millisecond
+	DefaultCloudRefusalTime  = 1200 * time.Millisecond
 	DefaultIdle              = 8
 	DefaultPerClient         = 100
 	DefaultPerClientEvery    = 600 * time.Millisecond
@@ -219,6 +225,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.ChangeTimeout, DefaultChangeTimeout)
 	setDefault(&c.OldPasswordPeriod, DefaultOldPasswordPeriod)
 	setDefault(&c.RefusalTime, DefaultRefusalTime)
+	setDefault(&c.CloudRefusalTime, DefaultCloudRefusalTime)
 	setDefault(&c.Idle, DefaultIdle)
 	c.Throttle = c.Throttle.withDefaults()
 	if c.Now == nil {

@@ -11,9 +11,13 @@ import (
 	"github.com/dirgate/dirgate/store/identity"
 )
 
+// errCloudFacts: what JumpCloud knows of a name or an account is missing.
+var errCloudFacts = errors.New("JumpCloud does not say")
+
 // find says who a name is. Nobody's is a subject without an entry and without a
-// JumpCloud user, in the default domain. An error means that a side that may
-// know does not answer.
+// JumpCloud user, in the domain that the name tells, or the default one. An
+// error means that a side that may know does not answer; with one that wraps
+// errCloudFacts comes the subject that the name is if it is nobody's.
 func (v *Validator) find(ctx context.Context, n name) (subject, error) {
 	all := v.domains()
 	if len(all) == 0 {
@@ -26,21 +30,52 @@ func (v *Validator) find(ctx context.Context, n name) (subject, error) {
 				return subject{domain: d}, err
 			}
 			if e != nil {
-				return v.known(ctx, d, e)
+				return orNobody(v.known(ctx, d, e))(n)
 			}
 		}
 	}
-	if n.kind != nameDN && n.domain == "" {
+	if n.mayBeCloud() {
 		s, err := v.findInCloud(ctx, all, n)
-		if err != nil || s.cloud != nil || s.entry != nil {
+		if err != nil {
+			s = nobody(home(all, n), n)
+		}
+		if s.asked = true; err != nil || s.cloud != nil || s.entry != nil {
 			return s, err
 		}
 	}
-	return nobody(all[0], n), nil
+	s := nobody(home(all, n), n)
+	s.asked = n.mayBeCloud()
+	return s, nil
+}
+
+// mayBeCloud: who the name is may be asked at JumpCloud too.
+func (n name) mayBeCloud() bool { return n.kind != nameDN && n.domain == "" }
+
+// orNobody makes a subject about which JumpCloud does not answer nobody's.
+func orNobody(s subject, err error) func(name) (subject, error) {
+	return func(n name) (subject, error) {
+		if errors.Is(err, errCloudFacts) {
+			return nobody(s.domain, n), err
+		}
+		return s, err
+	}
 }
 
 func nobody(d *directory, n name) subject {
-	return subject{domain: d, account: identity.Account{Domain: d.Name, DN: nobodyDN(n, d.BaseDN)}, facts: Facts{UseCase: d.UseCase}}
+	key := n.keyIn(d.Name)
+	return subject{domain: d, name: key, account: identity.Account{Domain: d.Name, DN: nobodyDN(key, d.BaseDN)}, facts: Facts{UseCase: d.UseCase}}
+}
+
+// home is the domain that a name tells, or the default one.
+func home(all []*directory, n name) *directory {
+	if _, suffix, ok := strings.Cut(n.text, "@"); ok && n.kind == nameMail {
+		for _, d := range all {
+			if strings.EqualFold(suffix, d.Name) {
+				return d
+			}
+		}
+	}
+	return append(candidates(all, n), all[0])[0]
 }
 
 // candidates are the domains that a name may lie in.
@@ -61,18 +96,15 @@ func candidates(all []*directory, n name) []*directory {
 // domain.
 func (v *Validator) findInCloud(ctx context.Context, all []*directory, n name) (subject, error) {
 	for _, d := range all {
-		if d.UseCase == identity.UseAD && n.kind != nameCloud {
-			continue // its users are AD's
+		u, ok, err := v.named(ctx, d, n)
+		if err != nil {
+			return subject{domain: d}, err
 		}
-		u, err := v.cfg.Cloud.Named(ctx, d.Name, n.text)
-		if errors.Is(err, ErrNotFound) {
+		if !ok {
 			continue
 		}
-		if err != nil {
-			return subject{domain: d}, fmt.Errorf("find a user at JumpCloud: %w", err)
-		}
 		if u.GUID.IsZero() {
-			return subject{domain: d, account: identity.Account{Domain: d.Name}, cloud: &u, facts: Facts{InCloud: true, UseCase: d.UseCase}}, nil
+			return cloudAlone(d, u), nil
 		}
 		for _, home := range all {
 			if home.Name == u.Domain {
@@ -85,9 +117,30 @@ func (v *Validator) findInCloud(ctx context.Context, all []*directory, n name) (
 				}
 			}
 		}
-		return subject{domain: d, account: identity.Account{Domain: d.Name}, cloud: &u, facts: Facts{InCloud: true, UseCase: d.UseCase}}, nil
+		return cloudAlone(d, u), nil
 	}
 	return subject{}, nil
+}
+
+// named asks JumpCloud who has a name in the organisation of a domain.
+func (v *Validator) named(ctx context.Context, d *directory, n name) (u CloudUser, ok bool, err error) {
+	if d.UseCase == identity.UseAD && n.kind != nameCloud {
+		return u, false, nil // its users are AD's
+	}
+	switch u, err = v.cfg.Cloud.Named(ctx, d.Name, n.text); {
+	case err == nil:
+		return u, true, nil
+	case errors.Is(err, ErrNotFound):
+		return u, false, nil
+	}
+	return u, false, fmt.Errorf("find a user: %w: %w", errCloudFacts, err)
+}
+
+// cloudAlone is a user of JumpCloud without an account in AD. What stands for
+// one there is an entry that does not exist.
+func cloudAlone(d *directory, u CloudUser) subject {
+	return subject{domain: d, cloud: &u, facts: Facts{InCloud: true, UseCase: d.UseCase},
+		account: identity.Account{Domain: d.Name, DN: nobodyDN("jumpcloud:"+u.ID, d.BaseDN)}}
 }
 
 // known is the subject of an entry.
@@ -109,14 +162,14 @@ func (v *Validator) known(ctx context.Context, d *directory, e *entry) (subject,
 		v.cfg.Log.Warn("JumpCloud does not say who validates a user; with use case ad it is AD", "account", guid.String(), "err", err)
 		return s, nil
 	case err != nil:
-		return s, fmt.Errorf("read the user's authorities at JumpCloud: %w", err)
+		return s, fmt.Errorf("read the user's authorities: %w: %w", errCloudFacts, err)
 	}
 	s.cloud = &u
 	s.facts.InCloud, s.facts.PasswordByAD, s.facts.DelegatedToAD = true, u.PasswordByAD, u.DelegatedToAD
 	if u.DelegatedToAD {
 		if s.facts.Delegation, err = v.cfg.Cloud.Delegation(ctx, d.Name); err != nil {
 			if d.UseCase != identity.UseAD {
-				return s, fmt.Errorf("read the domain's delegation at JumpCloud: %w", err)
+				return s, fmt.Errorf("read the domain's delegation: %w: %w", errCloudFacts, err)
 			}
 			s.facts.Delegation = DelegationEnabled // cannot be switched off there
 		}

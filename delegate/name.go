@@ -55,5 +55,12 @@ func cloudUID(dn string) (string, bool) {
 	return uid, strings.HasPrefix(rest, "ou=users,o=") && !strings.ContainsAny(uid, `\"+`)
 }
 
-// key is the same for spellings of one name, for the throttle.
-func (n name) key() string { return strings.ToLower(n.domain + "\x00" + n.text) }
+// keyIn is the same for the spellings of one name in a domain, for the throttle:
+// NAME, DOMAIN\NAME and NAME@domain are one, as those of an account are.
+func (n name) keyIn(domain string) string {
+	text := n.text
+	if local, suffix, ok := strings.Cut(text, "@"); ok && n.kind == nameMail && strings.EqualFold(suffix, domain) {
+		text = local
+	}
+	return strings.ToLower(domain + "\x00" + text)
+}

@@ -1,6 +1,7 @@
 package delegate
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -116,14 +117,20 @@ func (v *Validator) Validate(ctx context.Context, username string, password secr
 	start := v.cfg.Now()
 	verdict := v.validate(ctx, username, password, client)
 	v.cfg.Metrics.validated(verdict, v.cfg.Now().Sub(start))
-	v.even(ctx, start, !verdict.PasswordCorrect && verdict.Verdict != Accepted)
+	v.even(ctx, start, !verdict.PasswordCorrect)
 	return v.outward(verdict)
 }
 
 // even makes answers to wrong passwords take the same time, as far as they are
 // not late for another reason.
 func (v *Validator) even(ctx context.Context, start time.Time, wrong bool) {
-	rest := v.cfg.RefusalTime - v.cfg.Now().Sub(start)
+	least := v.cfg.RefusalTime
+	for _, d := range v.domains() {
+		if d.UseCase != identity.UseAD {
+			least = max(least, v.cfg.CloudRefusalTime)
+		}
+	}
+	rest := least - v.cfg.Now().Sub(start)
 	if !wrong || rest <= 0 {
 		return
 	}
@@ -137,8 +144,8 @@ func (v *Validator) even(ctx context.Context, start time.Time, wrong bool) {
 
 // outward is what a caller is told.
 func (v *Validator) outward(verdict Verdict) Verdict {
-	if verdict.Reason == NoSuchUser && !v.cfg.TellUnknown {
-		verdict.Reason = BadCredentials
+	if !verdict.PasswordCorrect && !v.cfg.TellUnknown {
+		verdict.Reason, verdict.Hint = told(verdict.Reason), ""
 	}
 	if !verdict.PasswordCorrect {
 		if verdict.Reason == BadCredentials || verdict.Reason == Throttled {
@@ -147,6 +154,14 @@ func (v *Validator) outward(verdict Verdict) Verdict {
 		verdict.User, verdict.PasswordExpiresAt = nil, time.Time{}
 	}
 	return verdict
+}
+
+// told is the reason for whoever does not know the password.
+func told(reason Reason) Reason {
+	if reason == NoSuchUser || reason == NoCloudLDAP {
+		return BadCredentials
+	}
+	return reason
 }
 
 func (v *Validator) validate(ctx context.Context, username string, password secret.Bytes, client string) Verdict {
@@ -179,18 +194,20 @@ func (v *Validator) signIn(ctx context.Context, username string, password secret
 	userAt := s.key(n)
 	wait, ok, busy := v.users.take(ctx, userAt)
 	if !ok {
+		v.lookedFor(ctx, s, n) // as for an unknown name
 		return s, v.held(wait, busy)
 	}
 	defer func() { v.users.done(userAt, counts(verdict)) }()
-	if err != nil {
+	if err != nil && !errors.Is(err, errCloudFacts) {
 		v.undecided("look up a user", err)
 		return s, Verdict{Verdict: Undecided, Reason: Unavailable}
 	}
-	return s, v.decide(ctx, s, password, client, teach)
+	verdict = v.decide(ctx, s, password, client, teach)
+	return s, v.alike(ctx, s, n, err, password, client, teach, verdict)
 }
 
 // counts reports whether a verdict is one that the throttle counts.
-func counts(v Verdict) bool { return v.Verdict == Refused && !v.PasswordCorrect }
+func counts(v Verdict) bool { return v.Verdict == Refused && !v.PasswordCorrect || v.counted }
 
 // held is the verdict about who the throttle does not let go ahead.
 func (v *Validator) held(wait time.Duration, err error) Verdict {
@@ -209,11 +226,25 @@ func (v *Validator) undecided(what string, err error) {
 	v.cfg.Log.Warn("a sign-in is undecided: "+what, "err", err)
 }
 
+// asks says which side is asked about a password; neither: why.
+func (s subject) asks(teach bool) (Authority, Reason) {
+	switch d := Decide(s.facts); {
+	case !teach && d.Reason != NoSuchUser && s.entry != nil && ChangedAt(s.facts) == ByAD:
+		// Where a change is made the old password is proved, whoever checks
+		// sign-ins.
+		return ByAD, ""
+	case d.Authority == ByJumpCloud && s.domain.CloudLDAP == nil:
+		return "", NoCloudLDAP
+	default:
+		return d.Authority, d.Reason
+	}
+}
+
 // decide asks the authority.
 func (v *Validator) decide(ctx context.Context, s subject, password secret.Bytes, client string, teach bool) Verdict {
-	d := Decide(s.facts)
+	at, reason := s.asks(teach)
 	switch {
-	case d.Reason == NoSuchUser:
+	case reason == NoSuchUser:
 		// The same is done as for anybody, and whatever the controller takes is
 		// nobody's: also the right password of an account that nobody has
 		// decided about.
@@ -221,20 +252,26 @@ func (v *Validator) decide(ctx context.Context, s subject, password secret.Bytes
 			return verdict
 		}
 		return Verdict{Verdict: Refused, Reason: NoSuchUser}
-	case !teach && s.entry != nil && ChangedAt(s.facts) == ByAD:
-		// Where a change is made the old password is proved, whoever checks
-		// sign-ins.
-		return v.askAD(ctx, s, password, client, false)
-	case d.Authority == ByJumpCloud:
+	case at == ByJumpCloud:
 		return v.askCloud(ctx, s, password, client, teach)
-	case d.Authority == ByAD:
+	case at == ByAD:
 		return v.askAD(ctx, s, password, client, teach)
 	}
-	// Nobody decides. Only whoever knows the password may learn that the
+	// Nobody decides. Only whoever knows the password in AD may learn that the
 	// account exists.
 	verdict := v.askAD(ctx, s, password, client, false)
-	if verdict.PasswordCorrect {
-		return Verdict{Verdict: Refused, Reason: d.Reason, PasswordCorrect: true, User: s.user()}
+	hint := ""
+	if reason == NoCloudLDAP {
+		hint = noCloudLDAP(s.domain.Name)
+		v.cfg.Log.Warn("a sign-in cannot be accepted: " + hint)
+	}
+	switch {
+	case verdict.PasswordCorrect && s.entry != nil:
+		return Verdict{Verdict: Refused, Reason: reason, PasswordCorrect: true, User: s.user(), Hint: hint}
+	case verdict.Verdict == Accepted: // of nobody
+		return Verdict{Verdict: Refused, Reason: BadCredentials}
+	case verdict.Verdict == Refused && verdict.Reason == BadCredentials && reason == NoCloudLDAP:
+		verdict.Reason, verdict.Hint = reason, hint
 	}
 	return verdict
 }
@@ -259,7 +296,7 @@ func (v *Validator) askAD(ctx context.Context, s subject, password secret.Bytes,
 	case settle == nil && held == "repeated":
 		return fromAD(answer)
 	case settle == nil:
-		return Verdict{Verdict: Undecided, Reason: Throttled, Authority: ByAD, RetryAfter: time.Minute}
+		return Verdict{Verdict: Undecided, Reason: Throttled, Authority: ByAD, RetryAfter: guardedFor}
 	}
 	wanted := mayTeach && v.cfg.Record != nil && s.domain.Capture && v.lessons.wanted(s.account.GUID)
 	res, conn, err := s.domain.try(ctx, s.account.DN, password, wanted)
@@ -294,6 +331,8 @@ type subject struct {
 	cloud   *CloudUser
 	facts   Facts
 	expires time.Time // of AD's password
+	name    string    // of nobody; see name.keyIn
+	asked   bool      // JumpCloud was asked who the name is
 }
 
 // key is the subject's for the throttle, so that all names of an account are
@@ -305,7 +344,7 @@ func (s subject) key(n name) string {
 	case s.cloud != nil:
 		return s.cloud.ID
 	}
-	return n.key()
+	return cmp.Or(s.name, strings.ToLower(n.text)) // the latter where AD does not answer
 }
 
 func (s subject) user() *User {
@@ -331,7 +370,7 @@ func (s subject) user() *User {
 }
 
 // nobodyDN is an entry that does not exist: below one that cannot have any.
-func nobodyDN(n name, base string) string {
-	sum := sha256.Sum256([]byte(n.key()))
+func nobodyDN(key, base string) string {
+	sum := sha256.Sum256([]byte(key))
 	return "CN=" + hex.EncodeToString(sum[:16]) + ",CN=nobody," + base
 }

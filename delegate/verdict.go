@@ -30,7 +30,7 @@ const (
 	DelegationPending Reason = "delegation_pending" // JumpCloud waits for an import agent; nobody may sign in meanwhile
 	NotDelegated      Reason = "not_delegated"      // the password is AD's, and neither delegated to AD nor copied to JumpCloud
 	PasswordPending   Reason = "password_pending"   // AD took it, and JumpCloud, whose answer counts, does not have it yet
-	NoCloudLDAP       Reason = "no_jumpcloud_ldap"  // JumpCloud's answer counts, and the registration names no LDAP of JumpCloud; see Verdict.Hint
+	NoCloudLDAP       Reason = "no_jumpcloud_ldap"  // JumpCloud's answer would count, and the registration names no LDAP of JumpCloud, so nobody's does; see Verdict.Hint. Told to who knows AD's password, and with Config.TellUnknown
 	Throttled         Reason = "throttled"          // too many tries; see Verdict.RetryAfter
 	Unavailable       Reason = "dc_unavailable"     // the authority does not answer
 )
@@ -61,6 +61,8 @@ type Verdict struct {
 	// RetryAfter is how long to wait when throttled, or when the password is
 	// pending.
 	RetryAfter time.Duration `json:"-"`
+
+	counted bool // the throttle counts it, although nothing was refused
 }
 
 // User is who signed in.

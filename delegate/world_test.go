@@ -54,11 +54,15 @@ type world struct {
 
 // fakeCloud is JumpCloud's side as a test sets it.
 type fakeCloud struct {
-	mu    sync.Mutex
-	users map[string]CloudUser // by account name; guarded by mu
-	state Delegation
-	p     CloudPolicy
-	err   error
+	mu      sync.Mutex
+	users   map[string]CloudUser // by account name; guarded by mu
+	state   Delegation
+	p       CloudPolicy
+	err     error
+	noNames error         // it does not say who has a name
+	asked   int           // who has one; guarded by mu
+	anew    int           // reads whatever is remembered; guarded by mu
+	moved   func(nth int) // is called before each; users may be changed
 }
 
 func (f *fakeCloud) Linked(_ context.Context, a identity.Account) (CloudUser, error) {
@@ -77,8 +81,30 @@ func (f *fakeCloud) Linked(_ context.Context, a identity.Account) (CloudUser, er
 func (f *fakeCloud) Named(_ context.Context, _, name string) (CloudUser, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if u, ok := f.users[name]; ok && f.err == nil {
+	f.asked++
+	if f.noNames != nil {
+		return CloudUser{}, f.noNames
+	}
+	if f.err != nil {
+		return CloudUser{}, f.err
+	}
+	if u, ok := f.users[name]; ok {
 		return u, nil
+	}
+	return CloudUser{}, ErrNotFound
+}
+
+func (f *fakeCloud) Anew(_ context.Context, _, id string) (CloudUser, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.anew++
+	if f.moved != nil {
+		f.moved(f.anew)
+	}
+	for _, u := range f.users {
+		if u.ID == id {
+			return u, f.err
+		}
 	}
 	return CloudUser{}, errors.Join(ErrNotFound, f.err)
 }
@@ -184,7 +210,7 @@ func newWorld(t testing.TB, changes ...func(*world)) *world {
 		DCs: set(w.ad.URL()), Account: serviceAccount + "@" + w.ad.Domain(), Password: func() (secret.Bytes, error) { return pw(servicePass), nil },
 		CloudLDAP: set(w.cloud.LDAPURL()), CloudBase: "ou=Users,o=" + w.cloud.OrgID() + ",dc=jumpcloud,dc=com"}
 	w.cfg = Config{Domains: func() []*Domain { return []*Domain{w.domain} }, Cloud: w.facts, Guard: gateway.NewShared(), Capture: w, Backlog: w,
-		Metrics: NewMetrics(prometheus.NewRegistry()), RefusalTime: time.Millisecond,
+		Metrics: NewMetrics(prometheus.NewRegistry()), RefusalTime: time.Millisecond, CloudRefusalTime: time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, change := range changes {
 		change(w)

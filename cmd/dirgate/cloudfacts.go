@@ -30,14 +30,16 @@ type cloudFacts struct {
 }
 
 type remembered struct {
-	value any // nil: delegate.ErrNotFound
-	at    time.Time
+	value  any // nil: delegate.ErrNotFound
+	at     time.Time
+	failed time.Time // when it was last asked for without an answer
 }
 
 const (
 	factsFresh  = 30 * time.Second
 	policyFresh = 5 * time.Minute
 	factsStale  = time.Hour
+	factsAgain  = 2 * time.Second // after no answer; until then what is remembered does
 	maxFacts    = 50_000
 	factsTime   = 5 * time.Second
 )
@@ -51,7 +53,7 @@ func fact[T any](ctx context.Context, f *cloudFacts, key string, fresh time.Dura
 	f.mu.Lock()
 	old, ok := f.known[key]
 	f.mu.Unlock()
-	if !ok || f.now().Sub(old.at) >= fresh {
+	if !ok || f.now().Sub(old.at) >= fresh && f.now().Sub(old.failed) >= factsAgain {
 		asking, cancel := context.WithTimeout(ctx, factsTime)
 		value, err = ask(asking)
 		cancel()
@@ -59,6 +61,12 @@ func fact[T any](ctx context.Context, f *cloudFacts, key string, fresh time.Dura
 			if !ok || f.now().Sub(old.at) >= factsStale {
 				return value, err
 			}
+			old.failed = f.now()
+			f.mu.Lock()
+			if f.known[key].at.Equal(old.at) {
+				f.known[key] = old
+			}
+			f.mu.Unlock()
 		} else {
 			old = remembered{at: f.now()}
 			if err == nil {
@@ -87,18 +95,47 @@ func (f *cloudFacts) Linked(ctx context.Context, account identity.Account) (dele
 	if err != nil {
 		return delegate.CloudUser{}, err
 	}
-	u, err := fact(ctx, f, "user\x00"+account.Domain+"\x00"+link.JumpCloudID, factsFresh, func(ctx context.Context) (delegate.CloudUser, error) {
-		reg, client, err := f.client(account.Domain)
-		if err != nil {
-			return delegate.CloudUser{}, err
-		}
-		u, err := client.User(ctx, link.JumpCloudID)
-		if jumpcloud.NotFound(err) {
-			err = delegate.ErrNotFound
-		}
-		return cloudUser(u, reg.JumpCloud.ADID), err
+	u, err := fact(ctx, f, userKey(account.Domain, link.JumpCloudID), factsFresh, func(ctx context.Context) (delegate.CloudUser, error) {
+		return f.user(ctx, account.Domain, link.JumpCloudID)
 	})
 	return linked(u, link), err
+}
+
+func userKey(domain, id string) string { return "user\x00" + domain + "\x00" + id }
+
+func (f *cloudFacts) user(ctx context.Context, domain, id string) (delegate.CloudUser, error) {
+	reg, client, err := f.client(domain)
+	if err != nil {
+		return delegate.CloudUser{}, err
+	}
+	u, err := client.User(ctx, id)
+	if jumpcloud.NotFound(err) {
+		err = delegate.ErrNotFound
+	}
+	return cloudUser(u, reg.JumpCloud.ADID), err
+}
+
+// Anew reads a user, whatever is remembered, and forgets the names under which
+// another was remembered.
+func (f *cloudFacts) Anew(ctx context.Context, domain, id string) (delegate.CloudUser, error) {
+	reading, cancel := context.WithTimeout(ctx, factsTime)
+	defer cancel()
+	now, err := f.user(reading, domain, id)
+	gone := errors.Is(err, delegate.ErrNotFound)
+	if err != nil && !gone {
+		return now, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key, old := range f.known {
+		if u, ok := old.value.(delegate.CloudUser); ok && u.ID == id && u != now {
+			delete(f.known, key)
+		}
+	}
+	if !gone {
+		f.known[userKey(domain, id)] = remembered{value: now, at: f.now()}
+	}
+	return now, err
 }
 
 func linked(u delegate.CloudUser, link identity.Link) delegate.CloudUser {
@@ -120,7 +157,7 @@ func (f *cloudFacts) client(domain string) (store.Domain, *jumpcloud.Client, err
 
 // Named gives the user with this username or mail address.
 func (f *cloudFacts) Named(ctx context.Context, domain, name string) (delegate.CloudUser, error) {
-	u, err := fact(ctx, f, "name\x00"+domain+"\x00"+strings.ToLower(name), 4*factsFresh, func(ctx context.Context) (delegate.CloudUser, error) {
+	u, err := fact(ctx, f, "name\x00"+domain+"\x00"+strings.ToLower(name), factsFresh, func(ctx context.Context) (delegate.CloudUser, error) {
 		if !f.names.Allow() {
 			return delegate.CloudUser{}, errors.New("too many unknown names are looked for at JumpCloud; try again in a few seconds")
 		}

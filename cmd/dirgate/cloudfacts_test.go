@@ -163,6 +163,80 @@ func TestCloudFacts(t *testing.T) {
 	}
 }
 
+// TestCloudFacts_Anew: a user is read whatever is remembered, and what was
+// remembered under a name that is not the user's any more is forgotten.
+func TestCloudFacts_Anew(t *testing.T) {
+	w, _ := newBothSides(t)
+	f := newCloudFacts(w.domains)
+	f.now = func() time.Time { return w.now }
+	ctx, id := t.Context(), w.link.JumpCloudID
+	named := func(name string) string {
+		t.Helper()
+		u, err := f.Named(ctx, w.reg.Name, name)
+		if err != nil && !errors.Is(err, delegate.ErrNotFound) {
+			t.Fatal(err)
+		}
+		return u.ID
+	}
+	if named("alice") != id {
+		t.Fatal("alice has another id")
+	}
+	if u, err := f.Linked(ctx, w.account()); err != nil || u.Username != "alice" {
+		t.Fatal(u, err)
+	}
+	if err := w.cloud.EditUser(id, map[string]any{"username": "alice.new"}); err != nil {
+		t.Fatal(err)
+	}
+	if named("alice") != id {
+		t.Fatal("want what is remembered")
+	}
+	if u, err := f.Anew(ctx, w.reg.Name, id); err != nil || u.Username != "alice.new" || u.ID != id {
+		t.Errorf("got %+v, %v", u, err)
+	}
+	if named("alice") != "" {
+		t.Error("the name that was given away is still the user's")
+	}
+	if u, err := f.Linked(ctx, w.account()); err != nil || u.Username != "alice.new" || u.GUID != w.link.GUID {
+		t.Errorf("what was read is not remembered: got %+v, %v", u, err)
+	}
+	if _, err := f.Anew(ctx, w.reg.Name, strings.Repeat("0", len(id))); !errors.Is(err, delegate.ErrNotFound) {
+		t.Errorf("no such user: %v", err)
+	}
+	w.cloud.Fail(jcsim.Fault{PathPrefix: "/api", Times: 10_000, Kind: jcsim.Status, Code: 500})
+	if _, err := f.Anew(ctx, w.reg.Name, id); err == nil || errors.Is(err, delegate.ErrNotFound) {
+		t.Errorf("JumpCloud is away: %v", err)
+	}
+}
+
+// TestCloudFacts_Again: when JumpCloud does not answer, what is remembered does
+// for a moment without asking again, so that sign-ins do not wait for it.
+func TestCloudFacts_Again(t *testing.T) {
+	w, _ := newBothSides(t)
+	f := newCloudFacts(w.domains)
+	f.now = func() time.Time { return w.now }
+	asked := 0
+	broken := errors.New("no answer")
+	ask := func() (int, error) {
+		return fact(t.Context(), f, "k", factsFresh, func(context.Context) (int, error) {
+			asked++
+			if asked > 1 {
+				return 0, broken
+			}
+			return 7, nil
+		})
+	}
+	for _, step := range []struct {
+		after time.Duration
+		asked int
+		err   error
+	}{{0, 1, nil}, {factsFresh, 2, nil}, {factsAgain / 2, 2, nil}, {factsAgain / 2, 3, nil}, {factsStale, 4, broken}, {0, 5, broken}} {
+		w.now = w.now.Add(step.after)
+		if got, err := ask(); !errors.Is(err, step.err) || err == nil && got != 7 || asked != step.asked {
+			t.Errorf("%+v: got %d, %v after %d times", step, got, err, asked)
+		}
+	}
+}
+
 // TestTendDelegation: a domain that waits for an import is asked to be enabled
 // while ours runs, and no other is; what JumpCloud makes of it is said.
 func TestTendDelegation(t *testing.T) {
