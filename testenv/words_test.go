@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -20,16 +21,19 @@ const maxLines = 450
 // of work of whoever wrote the file, or takes back a promise of the program.
 var words = []struct {
 	pattern *regexp.Regexp
-	why     string
+	// hints are what a text has, in lower case, where pattern matches: patterns
+	// alone take 18 s with the race detector.
+	hints []string
+	why   string
 }{
-	{regexp.MustCompile(`(^|[^A-Za-z0-9_.])/(work/(main|shared)|root/go|tmp/(brief|bash_jobs))\b`), "a path of one machine"},
-	{regexp.MustCompile(`shared/(reference|tools|hooks)\b|\bDESIGN\.md\b`), "a text that readers of the repository do not have"},
-	{regexp.MustCompile(`\bGOPROXY=|https?://(proxy|registry|mirror)s?\.`), "where packages are fetched from is the machine's affair"},
-	{regexp.MustCompile(`\b(TODO|FIXME|XXX|HACK)\b`), "unfinished work belongs in the tracker"},
-	{regexp.MustCompile(`\b[Ii]ssue #?\d+\b`), "the text must stand without the tracker"},
-	{regexp.MustCompile(`(?i)\bnot (yet )?implemented\b`), "what is not there is absent, not announced"},
-	{regexp.MustCompile(`\bInsecureSkipVerify\s*[:=]\s*true\b`), "peers are always verified"},
-	{regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----\n[A-Za-z0-9+/]`), "private keys are made, never committed"},
+	{regexp.MustCompile(`(^|[^A-Za-z0-9_.])/(work/(main|shared)|root/go|tmp/(brief|bash_jobs))\b`), []string{"/work/", "root/go", "tmp/brief", "tmp/bash_jobs"}, "a path of one machine"},
+	{regexp.MustCompile(`shared/(reference|tools|hooks)\b|\bDESIGN\.md\b`), []string{"shared/", "design.md"}, "a text that readers of the repository do not have"},
+	{regexp.MustCompile(`\bGOPROXY=|https?://(proxy|registry|mirror)s?\.`), []string{"goproxy=", "//proxy", "//registry", "//mirror"}, "where packages are fetched from is the machine's affair"},
+	{regexp.MustCompile(`\b(TODO|FIXME|XXX|HACK)\b`), []string{"todo", "fixme", "xxx", "hack"}, "unfinished work belongs in the tracker"},
+	{regexp.MustCompile(`\b[Ii]ssue #?\d+\b`), []string{"issue"}, "the text must stand without the tracker"},
+	{regexp.MustCompile(`(?i)\bnot (yet )?implemented\b`), []string{"implemented"}, "what is not there is absent, not announced"},
+	{regexp.MustCompile(`\bInsecureSkipVerify\s*[:=]\s*true\b`), []string{"insecureskipverify"}, "peers are always verified"},
+	{regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----\n[A-Za-z0-9+/]`), []string{"private key-----"}, "private keys are made, never committed"},
 }
 
 // wordsExempt are files that must hold such words.
@@ -84,7 +88,11 @@ func read(t *testing.T, name string) (text string, ok bool) {
 
 // badWords gives what is wrong with a text, one message each.
 func badWords(name, text string) (out []string) {
+	lower := strings.ToLower(text)
 	for _, w := range words {
+		if !slices.ContainsFunc(w.hints, func(hint string) bool { return strings.Contains(lower, hint) }) {
+			continue
+		}
 		if at := w.pattern.FindStringIndex(text); at != nil {
 			line := 1 + strings.Count(text[:at[0]], "\n")
 			out = append(out, fmt.Sprintf("%s:%d: %s: %s", name, line, strings.TrimSpace(text[at[0]:at[1]]), w.why))
