@@ -26,8 +26,10 @@ run() {
 
 targets=0
 while IFS= read -r dir; do
-	list=$(go test -list '^Fuzz' "$dir") # on its own, so that a failure ends the script
-	for name in $(grep '^Fuzz' <<<"$list"); do
+	# Read, not asked of go test -list, which compiles everything once more
+	# without the fuzzer's instruments.
+	list=$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$dir"/*_test.go)
+	for name in $list; do
 		echo "fuzz $dir $name for $1"
 		run "$name" "$1" "$dir"
 		targets=$((targets + 1))

@@ -21,5 +21,11 @@ testenv/scripts/need.sh "Without a C compiler the tests run WITHOUT the race det
 
 race=-race
 command -v gcc >/dev/null || race=
-[ $# -gt 0 ] || set -- ./...
+# The whole-program tests take longest and mostly wait. Named first they start
+# first, and the others run beside them: go test starts packages, and prints
+# their results, in the order in which they are named.
+if [ $# -eq 0 ]; then
+	echo "The tests of ./testenv/e2e start first; their result and all others are printed when they have ended, after some minutes."
+	set -- ./testenv/e2e ./...
+fi
 exec go test $race -p 2 -timeout 20m "$@"
