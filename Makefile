@@ -9,6 +9,7 @@
 # make bench-go   every Go benchmark; BENCHARGS="-count 5" passes flags
 # make import-story  the story of an import by the whole program, on a real domain of STORYUSERS users (with make e2e it has 600)
 # make bench-import  the first import of IMPORTUSERS users: the program's CPU time against the time that JumpCloud's request budget takes
+# make bench-delegate  VALIDATIONS validations over HTTPS against as many binds at the controller
 # make clean      remove what make made
 
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -16,12 +17,13 @@ FUZZTIME  ?= 30s
 CRASHROUNDS ?= 300
 IMPORTUSERS ?= 10000
 STORYUSERS ?= 2000
+VALIDATIONS ?= 1000
 ARGS      ?=
 TESTARGS  ?=
 BENCHARGS ?=
 BENCHFLAGS ?=
 
-.PHONY: build dev test e2e crash ci check fuzz bench bench-go bench-import import-story clean
+.PHONY: build dev test e2e crash ci check fuzz bench bench-go bench-import bench-delegate import-story clean
 .DEFAULT_GOAL := build
 
 build:
@@ -69,6 +71,9 @@ bench-import:
 
 import-story:
 	go test -count=1 -v -timeout 30m -run '^TestImportStory$$' ./testenv/e2e -story-users $(STORYUSERS)
+
+bench-delegate:
+	go test -count=1 -v -timeout 30m -run '^TestValidateFigures$$' ./testenv/e2e -validations $(VALIDATIONS)
 
 clean:
 	rm -rf bin dist

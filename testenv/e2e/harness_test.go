@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"flag"
@@ -115,6 +116,7 @@ type installation struct {
 	output transcript // of all commands and of the daemon
 
 	wrap        []string // a command that runs the daemon, with its arguments
+	logLevel    string   // of the daemon; empty: debug
 	daemon      *exec.Cmd
 	exited      chan error
 	ldaps       string // host:port
@@ -161,7 +163,7 @@ var (
 // serve starts the daemon and waits until it serves.
 func (in *installation) serve(args ...string) {
 	in.t.Helper()
-	argv := append(append(slices.Clone(in.wrap), program(in.t), "--config", in.config, "--log-level", "debug", "serve"), args...)
+	argv := append(append(slices.Clone(in.wrap), program(in.t), "--config", in.config, "--log-level", cmp.Or(in.logLevel, "debug"), "serve"), args...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
