@@ -19,21 +19,12 @@ var bulkScript []byte
 //go:embed ldif.py
 var ldifScript []byte
 
-//go:embed deleted.py
-var deletedScript []byte
-
 // script runs a program with Samba's modules on the DC's database.
 func (dc *DC) script(tb testing.TB, program []byte, args ...string) {
 	tb.Helper()
 	file := filepath.Join(dc.Dir, "script.py")
 	dc.must(tb, "write a script for", os.WriteFile(file, program, 0o600))
 	run(tb, exec.Command(python, append([]string{file, dc.Dir + "/smb.conf"}, args...)...))
-}
-
-// allowDeleted lets an account read deleted objects.
-func (dc *DC) allowDeleted(tb testing.TB, sid string) {
-	tb.Helper()
-	dc.script(tb, deletedScript, sid)
 }
 
 // AddUsers adds n disabled users without a password, named prefix00000 and so

@@ -6,6 +6,8 @@ import sys
 import ldb
 import samba.provision
 from samba.auth import system_session
+from samba.dcerpc import security
+from samba.ndr import ndr_pack, ndr_unpack
 from samba.netcmd.main import cmd_sambatool
 from samba.param import LoadParm
 from samba.samdb import SamDB
@@ -43,3 +45,18 @@ m["spn"] = ldb.MessageElement(
     ["ldap/" + fqdn, "ldap/" + host.upper(), "ldap/%s/%s" % (fqdn, realm.lower())],
     ldb.FLAG_MOD_ADD, "servicePrincipalName")
 db.modify(m, ["permissive_modify:1"])
+
+# The administrators may change who reads deleted objects, as after dsacls
+# /takeownership on Windows.
+controls = ["show_deleted:1", "sd_flags:1:%d" % security.SECINFO_DACL]
+dn = ldb.Dn(db, "CN=Deleted Objects," + base)
+found = db.search(dn, ldb.SCOPE_BASE, attrs=["nTSecurityDescriptor"], controls=controls)
+descriptor = ndr_unpack(security.descriptor, found[0]["nTSecurityDescriptor"][0])
+ace = security.ace()
+ace.type = security.SEC_ACE_TYPE_ACCESS_ALLOWED
+ace.access_mask = security.SEC_STD_WRITE_DAC | security.SEC_STD_READ_CONTROL
+ace.trustee = security.dom_sid(security.SID_BUILTIN_ADMINISTRATORS)
+descriptor.dacl_add(ace)
+m = ldb.Message(dn)
+m["sd"] = ldb.MessageElement(ndr_pack(descriptor), ldb.FLAG_MOD_REPLACE, "nTSecurityDescriptor")
+db.modify(m, controls)
