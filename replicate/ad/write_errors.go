@@ -20,6 +20,8 @@ var (
 	ErrOutside = errors.New("outside the root container")
 	// ErrExists: a name or an address is another object's.
 	ErrExists = errors.New("taken in Active Directory")
+	// ErrChanged: an attribute is not as [Attribute.Was] says.
+	ErrChanged = errors.New("changed in Active Directory meanwhile")
 	// ErrName: AD cannot have such a name, or sync may not write such an
 	// attribute.
 	ErrName = errors.New("not a name for Active Directory")

@@ -36,7 +36,7 @@ func (w *Writer) CreateGroup(ctx context.Context, name string) (group identity.G
 
 func (d *desk) createGroup(ctx context.Context, name string) (identity.Group, error) {
 	names := commonNames(name, "group")
-	attrs := []Attribute{{"groupType", []string{strconv.Itoa(globalSecurity)}}}
+	attrs := []Attribute{{Name: "groupType", Values: []string{strconv.Itoa(globalSecurity)}}}
 	for attempt := 1; ; attempt++ {
 		ours, err := d.groupHolder(ctx, name, identity.GUID{}, attrs, names)
 		switch {
@@ -72,7 +72,7 @@ func (d *desk) createGroup(ctx context.Context, name string) (identity.Group, er
 // groupHolder looks for who else has a sAMAccountName, which users and groups
 // share. self may have it.
 func (d *desk) groupHolder(ctx context.Context, name string, self identity.GUID, attrs []Attribute, names []string) (ours string, err error) {
-	asked := []Attribute{{"sAMAccountName", []string{name}}}
+	asked := []Attribute{{Name: "sAMAccountName", Values: []string{name}}}
 	found, err := d.holders(ctx, asked, []string{"objectGUID", "objectClass", "adminCount", "userAccountControl", "sAMAccountName", "groupType"})
 	if err != nil {
 		return "", err

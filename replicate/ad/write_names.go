@@ -13,6 +13,10 @@ import (
 type Attribute struct {
 	Name   string
 	Values []string
+	// Was, if it is not nil, is what the attribute had for all that is known;
+	// empty: nothing. An account that has something else, and not Values, is not
+	// written.
+	Was *string
 }
 
 // mayWrite refuses attributes that a Writer does not write, and values that

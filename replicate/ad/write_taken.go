@@ -16,7 +16,7 @@ import (
 // the mail address, each of which must be nobody's. The
 // DN is of an account that an earlier call made, empty when all are free.
 func (d *desk) holder(ctx context.Context, username string, attrs []Attribute, names []string) (ours string, err error) {
-	asked := []Attribute{{"sAMAccountName", []string{username}}}
+	asked := []Attribute{{Name: "sAMAccountName", Values: []string{username}}}
 	for _, a := range attrs {
 		if strings.EqualFold(a.Name, "userPrincipalName") || strings.EqualFold(a.Name, "mail") {
 			asked = append(asked, a)
@@ -28,7 +28,7 @@ func (d *desk) holder(ctx context.Context, username string, attrs []Attribute, n
 		// who has that as a userPrincipalName is taken for the other.
 		for _, upn := range a.Values {
 			if local, domain, _ := strings.Cut(upn, "@"); local != "" && strings.EqualFold(domain, dnsName(d.base)) {
-				asked = append(asked, Attribute{"sAMAccountName", []string{local}})
+				asked = append(asked, Attribute{Name: "sAMAccountName", Values: []string{local}})
 			}
 		}
 	}

@@ -87,7 +87,7 @@ func (w *world) writeS2_CreateUser(t *testing.T) {
 	writer := w.newWriter()
 	for i, cn := range []string{"Plain Person", "Comma, Person", "Plus+Person", " Leading Space", "#Hash", `Back\slash "quoted" <x>;`, "Zoë Ünïcode 李", "Equals=Sign", strings.Repeat("long ", 20), ""} {
 		n := newUser(fmt.Sprintf("made%d", i))
-		n.CN, n.Attributes = cn, []Attribute{{"department", []string{"Research"}}}
+		n.CN, n.Attributes = cn, []Attribute{{Name: "department", Values: []string{"Research"}}}
 		u, err := writer.CreateUser(t.Context(), n)
 		if err != nil {
 			t.Errorf("%q: %v", cn, err)
@@ -158,7 +158,7 @@ func (w *world) writeS2_Collisions(t *testing.T) {
 func (w *world) writeS3_UpdateUser(t *testing.T) {
 	writer := w.newWriter()
 	guid := w.guid(w.addUser("edit", w.people))
-	attrs := []Attribute{{"givenName", []string{"Ada"}}, {"sn", []string{"Lovelace"}}, {"department", []string{"Engines"}}}
+	attrs := []Attribute{{Name: "givenName", Values: []string{"Ada"}}, {Name: "sn", Values: []string{"Lovelace"}}, {Name: "department", Values: []string{"Engines"}}}
 	u, err := writer.UpdateUser(t.Context(), guid, attrs)
 	if err != nil || u.First != "Ada" || u.Last != "Lovelace" || u.Profile.Department != "Engines" {
 		t.Fatalf("got %+v, %v", u, err)
@@ -172,16 +172,57 @@ func (w *world) writeS3_UpdateUser(t *testing.T) {
 			t.Errorf("remove: got %+v, %v", u, err)
 		}
 	}
+	w.updateChanged(t, writer, guid)
 	w.move(w.dn("edit"), "CN=edit renamed", "")
-	if u, err = writer.UpdateUser(t.Context(), guid, []Attribute{{"sn", []string{"King"}}}); err != nil || u.Last != "King" {
+	if u, err = writer.UpdateUser(t.Context(), guid, []Attribute{{Name: "sn", Values: []string{"King"}}}); err != nil || u.Last != "King" {
 		t.Errorf("after a rename: got %+v, %v", u, err)
 	}
 	for _, name := range []string{"unicodePwd", "userPassword", "userAccountControl", "sAMAccountName", "member", "adminCount", "servicePrincipalName",
 		"nTSecurityDescriptor", "msDS-KeyCredentialLink", "altSecurityIdentities", "scriptPath", "sIDHistory", "cn"} {
-		if _, err := writer.UpdateUser(t.Context(), guid, []Attribute{{name, []string{"x"}}}); !errors.Is(err, ErrName) {
+		if _, err := writer.UpdateUser(t.Context(), guid, []Attribute{{Name: name, Values: []string{"x"}}}); !errors.Is(err, ErrName) {
 			t.Errorf("%s: got %v, want ErrName", name, err)
 		}
 	}
+}
+
+// updateChanged: what is not as it is taken to be is not written over.
+func (w *world) updateChanged(t *testing.T, writer *Writer, guid identity.GUID) {
+	for _, test := range []struct {
+		attribute, was, to string
+		want               error
+	}{
+		{"givenName", "Ada", "Augusta", nil},
+		{"givenName", "Augusta", "augusta", nil},
+		{"givenName", "augusta", "", nil},
+		{"givenName", "", "Ada", nil},
+		{"sn", "Byron", "King", ErrChanged},
+		{"sn", "", "King", ErrChanged},
+		{"sn", "Byron", "Lovelace", nil}, // it has that already
+		{"department", "Looms", "Engines", ErrChanged},
+	} {
+		attr := Attribute{Name: test.attribute, Was: &test.was}
+		if test.to != "" {
+			attr.Values = []string{test.to}
+		}
+		u, err := writer.UpdateUser(t.Context(), guid, []Attribute{attr})
+		if !errors.Is(err, test.want) {
+			t.Errorf("%s from %q to %q: got %v, want %v", test.attribute, test.was, test.to, err, test.want)
+		}
+		if got := w.attribute(w.dn("edit"), test.attribute); err == nil && got != test.to {
+			t.Errorf("%s is %q, want %q: %+v", test.attribute, got, test.to, u)
+		}
+	}
+	// Between the Writer's read and its write.
+	req := ldap.NewModifyRequest(w.dn("edit"), nil)
+	was := "Lovelace"
+	if err := (&Attribute{Name: "sn", Values: []string{"King"}, Was: &was}).change(req, []string{was}); err != nil {
+		t.Fatal(err)
+	}
+	w.replace(w.dn("edit"), "sn", "Byron")
+	if err := w.admin.Modify(req); !ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchAttribute) {
+		t.Errorf("an edit between read and write: got %v, want noSuchAttribute", err)
+	}
+	w.replace(w.dn("edit"), "sn", "Lovelace")
 }
 
 // writeS3_Privileged tries all writes on objects that sync must not touch.
@@ -195,7 +236,7 @@ func (w *world) writeS3_Privileged(t *testing.T) {
 	try := func(what string, user, group identity.GUID, want error) {
 		t.Helper()
 		writes := map[string]error{}
-		_, writes["update"] = writer.UpdateUser(t.Context(), user, []Attribute{{"sn", []string{"x"}}})
+		_, writes["update"] = writer.UpdateUser(t.Context(), user, []Attribute{{Name: "sn", Values: []string{"x"}}})
 		_, writes["disable"] = writer.Disable(t.Context(), user)
 		_, writes["enable"] = writer.Enable(t.Context(), user)
 		_, writes["password"] = writer.SetPassword(t.Context(), user, secret.New([]byte("Another.Word9")))
@@ -396,11 +437,11 @@ func (w *world) writeS3_EachRight(t *testing.T) {
 		{"Create user objects", func() error { _, err := plain.CreateUser(t.Context(), newUser("righty")); return err }},
 		{"Create group objects", func() error { _, err := plain.CreateGroup(t.Context(), "righties"); return err }},
 		{"Write givenName of user objects", func() error {
-			_, err := plain.UpdateUser(t.Context(), user, []Attribute{{"givenName", []string{"Righty"}}})
+			_, err := plain.UpdateUser(t.Context(), user, []Attribute{{Name: "givenName", Values: []string{"Righty"}}})
 			return err
 		}},
 		{"Write sn of user objects", func() error {
-			_, err := plain.UpdateUser(t.Context(), user, []Attribute{{"givenName", []string{"Righter"}}, {"sn", []string{"Still"}}})
+			_, err := plain.UpdateUser(t.Context(), user, []Attribute{{Name: "givenName", Values: []string{"Righter"}}, {Name: "sn", Values: []string{"Still"}}})
 			return err
 		}},
 		{"Reset password of user objects", func() error {
@@ -464,7 +505,7 @@ func (w *world) writeS3_RightsOfTheFixture(t *testing.T) {
 	}
 	u, err := writer.CreateUser(t.Context(), newUser("kept"))
 	w.must("create", err)
-	_, err = writer.UpdateUser(t.Context(), u.GUID, []Attribute{{"givenName", []string{"K"}}, {"department", []string{"D"}}})
+	_, err = writer.UpdateUser(t.Context(), u.GUID, []Attribute{{Name: "givenName", Values: []string{"K"}}, {Name: "department", Values: []string{"D"}}})
 	var lacking *RightsError
 	if !errors.As(err, &lacking) || len(lacking.Lacking) != 1 || lacking.Lacking[0].Right.Attribute != "department" {
 		t.Errorf("one of two attributes: got %v, want the one that lacks the right", err)

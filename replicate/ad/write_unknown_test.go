@@ -33,7 +33,7 @@ func TestL1_UnknownWrites(t *testing.T) {
 			return g.GUID, err
 		}},
 		{"update", ldapwire.OpModifyRequest, func() (identity.GUID, error) {
-			u, err := writer.UpdateUser(t.Context(), user, []Attribute{{"sn", []string{"Lost"}}})
+			u, err := writer.UpdateUser(t.Context(), user, []Attribute{{Name: "sn", Values: []string{"Lost"}}})
 			return u.GUID, err
 		}},
 		{"password", ldapwire.OpModifyRequest, func() (identity.GUID, error) {
@@ -100,7 +100,7 @@ func TestL1_NotSent(t *testing.T) {
 	writer := w.delegated()
 	user := w.guid(w.dn("u0"))
 	update := func(ctx context.Context) error {
-		_, err := writer.UpdateUser(ctx, user, []Attribute{{"sn", []string{"Late"}}})
+		_, err := writer.UpdateUser(ctx, user, []Attribute{{Name: "sn", Values: []string{"Late"}}})
 		return err
 	}
 	w.sim.Inject(adsim.Fault{Kind: adsim.DropBefore, Op: ldapwire.OpSearchRequest, Times: 1})
@@ -133,7 +133,7 @@ func TestL1_NotSent(t *testing.T) {
 	}
 	// Over while the controller has the request.
 	w.sim.Inject(adsim.Fault{Kind: adsim.DropAfter, Op: ldapwire.OpModifyRequest, Times: 1})
-	if _, err := writer.UpdateUser(t.Context(), user, []Attribute{{"sn", []string{"Later"}}}); !errors.Is(err, ErrUnknown) {
+	if _, err := writer.UpdateUser(t.Context(), user, []Attribute{{Name: "sn", Values: []string{"Later"}}}); !errors.Is(err, ErrUnknown) {
 		t.Errorf("an answer that was lost: got %v, want ErrUnknown", err)
 	}
 	w.must("close", w.sim.Close())

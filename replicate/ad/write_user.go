@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,8 +37,8 @@ func (n NewUser) attributes() []Attribute {
 			attrs = append(attrs, a)
 		}
 	}
-	for _, a := range []Attribute{{"userPrincipalName", []string{n.UPN}}, {"givenName", []string{n.First}},
-		{"sn", []string{n.Last}}, {"displayName", []string{n.CN}}, {"mail", []string{n.Mail}}} {
+	for _, a := range []Attribute{{Name: "userPrincipalName", Values: []string{n.UPN}}, {Name: "givenName", Values: []string{n.First}},
+		{Name: "sn", Values: []string{n.Last}}, {Name: "displayName", Values: []string{n.CN}}, {Name: "mail", Values: []string{n.Mail}}} {
 		if a.Values[0] != "" && !given[strings.ToLower(a.Name)] {
 			attrs = append(attrs, a)
 		}
@@ -170,7 +171,8 @@ func (d *desk) user(ctx context.Context, dn string) (identity.User, error) {
 
 // UpdateUser gives attributes of an account the values that they are to have.
 // Those that have them already are not written; when none is left, nothing is
-// sent and AD counts no change.
+// sent and AD counts no change. [ErrChanged]: one is not what it was taken to
+// be, and nothing was written.
 func (w *Writer) UpdateUser(ctx context.Context, guid identity.GUID, attrs []Attribute) (user identity.User, err error) {
 	if err := w.mayWrite(attrs); err != nil {
 		return user, fmt.Errorf("update AD user %s: %w", guid, err)
@@ -196,10 +198,13 @@ func (d *desk) updateUser(ctx context.Context, guid identity.GUID, attrs []Attri
 	}
 	req, rights := ldap.NewModifyRequest(byGUID(guid), nil), []AccessRight(nil)
 	for _, a := range attrs {
-		if sameValues(e.GetEqualFoldAttributeValues(a.Name), a.Values) {
+		have := e.GetEqualFoldAttributeValues(a.Name)
+		if sameValues(have, a.Values) {
 			continue
 		}
-		req.Replace(a.Name, a.Values) // without values it is removed, and may be absent (RFC 4511 section 4.6)
+		if err := a.change(req, have); err != nil {
+			return identity.User{}, fmt.Errorf("%q: %w", e.DN, err)
+		}
 		rights = append(rights, AccessRight{WriteAttribute, "user", a.Name})
 	}
 	if len(req.Changes) == 0 {
@@ -213,8 +218,29 @@ func (d *desk) updateUser(ctx context.Context, guid identity.GUID, attrs []Attri
 		return identity.User{}, d.denied(ctx, "write", e.DN, e.DN, rights, err)
 	case taken(err):
 		return identity.User{}, fmt.Errorf("%w: AD says: %s", ErrExists, words(err))
+	case ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchAttribute): // of a value that was there when it was read
+		return identity.User{}, fmt.Errorf("%q: %w: AD says: %s", e.DN, ErrChanged, words(err))
 	}
 	return identity.User{}, err
+}
+
+// change adds to a request what gives the attribute its values, in place of
+// those that it has. Where it is known what they were, AD is asked to take
+// exactly those out, and refuses all of the request if one is another by then
+// (RFC 4511 section 4.6).
+func (a *Attribute) change(req *ldap.ModifyRequest, have []string) error {
+	switch {
+	case a.Was != nil && *a.Was == "" && len(have) > 0, a.Was != nil && *a.Was != "" && !slices.Contains(have, *a.Was):
+		return fmt.Errorf("%s: %w", a.Name, ErrChanged)
+	case a.Was == nil || len(have) == 0:
+		req.Replace(a.Name, a.Values) // without values it is removed, and may be absent
+		return nil
+	}
+	req.Delete(a.Name, have)
+	if len(a.Values) > 0 {
+		req.Add(a.Name, a.Values)
+	}
+	return nil
 }
 
 // sameValues compares values without regard to their order, which AD does not

@@ -189,6 +189,13 @@ func importedFrom(attr string) string {
 	return ""
 }
 
+// Mirrored reports whether the mirror has an attribute's value as AD has it: a
+// country's is that of either of two.
+func Mirrored(attr string) bool {
+	field := importedFrom(attr)
+	return field != "" && !strings.EqualFold(attr, "co")
+}
+
 // value is what a user has of a field of JumpCloud's.
 func value(u *identity.User, field string) string {
 	switch field {

@@ -56,7 +56,13 @@ func (r *run) actInAD(ctx context.Context, j *job, a plan.Action) error {
 		if a.Kind == plan.ADEnable {
 			u, err = r.cfg.Writer.Enable(ctx, a.GUID)
 		} else {
-			u, err = r.cfg.Writer.UpdateUser(ctx, a.GUID, attributesOf(a.Fields))
+			attrs := attributesOf(a.Fields)
+			for n, f := range a.Fields {
+				if plan.Mirrored(f.Name) { // an edit in AD that the reader has not told of yet is not written over
+					attrs[n].Was = &a.Fields[n].From
+				}
+			}
+			u, err = r.cfg.Writer.UpdateUser(ctx, a.GUID, attrs)
 		}
 		if err != nil {
 			return inAD(err)

@@ -160,7 +160,7 @@ func judgeFailure(cause error) failure {
 		return failedUnknown
 	case errors.Is(cause, ad.ErrUnavailable), errors.Is(cause, ad.ErrAccountRefused), temporary:
 		return failedForNow
-	case errors.Is(cause, ad.ErrNotFound), jumpcloud.NotFound(cause), errors.Is(cause, errWaits), errors.Is(cause, errDisagrees):
+	case errors.Is(cause, ad.ErrNotFound), errors.Is(cause, ad.ErrChanged), jumpcloud.NotFound(cause), errors.Is(cause, errWaits), errors.Is(cause, errDisagrees):
 		return failedOnce
 	case errors.Is(cause, store.ErrLinkConflict), jumpcloud.Refused(cause), errors.As(cause, &inAD):
 		return failedForGood

@@ -283,6 +283,42 @@ func TestS5_BothSides(t *testing.T) {
 	w.idle()
 }
 
+// TestS5_EditedMeanwhile: an edit in AD after AD was read is not written over by
+// an edit of JumpCloud's, and prevails.
+func TestS5_EditedMeanwhile(t *testing.T) {
+	w := twoWay(t)
+	w.hire("ann")
+	w.pass()
+	w.soon()
+	id := w.user("ann").ID
+	w.idle()
+	w.ok(w.cloud.EditUser(id, map[string]any{"firstname": "FromCloud", "lastname": "Merged"}))
+	editing := &editing{Writer: w.writer, edit: func() { w.set(w.dn("ann"), "givenName", "FromAD") }}
+	w.im.cfg.Writer = editing
+	for range 3 {
+		w.soon()
+	}
+	w.wantAD("ann", "givenName", "FromAD", "sn", "Merged")
+	if u := w.user("ann"); u.FirstName != "FromAD" || u.LastName != "Merged" {
+		t.Errorf("at JumpCloud: %+v", u)
+	}
+	w.idle()
+}
+
+// editing is a Writer before whose first update an administrator edits AD.
+type editing struct {
+	Writer
+	edit func()
+}
+
+func (e *editing) UpdateUser(ctx context.Context, guid identity.GUID, attrs []ad.Attribute) (identity.User, error) {
+	if e.edit != nil {
+		e.edit()
+		e.edit = nil
+	}
+	return e.Writer.UpdateUser(ctx, guid, attrs)
+}
+
 // TestI8_SyncGuard: more accounts than the limit are not disabled at once, and
 // are after an approval.
 func TestI8_SyncGuard(t *testing.T) {
