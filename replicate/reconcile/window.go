@@ -132,5 +132,19 @@ func (i *Reconciler) check(d identity.Direction, actions []plan.Action, w plan.W
 			there.Memberships++
 		}
 	}
+	over := i.cfg.Limits.Check(all, there)
+	if over[plan.ADDisables] == "" || d != identity.Sync {
+		return over
+	}
+	// The users of some accounts that were disabled may be gone, and their links.
+	linked := make(map[identity.GUID]bool, len(w.Links))
+	for guid := range w.Links {
+		linked[newTaken(now, plan.Action{Direction: d, Kind: plan.ADDisable, GUID: guid}).Of] = true
+	}
+	for _, t := range i.done {
+		if t.Direction == d && t.Kind == plan.ADDisable && !t.over(now) && !linked[t.Of] {
+			there.Users++
+		}
+	}
 	return i.cfg.Limits.Check(all, there)
 }

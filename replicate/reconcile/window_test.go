@@ -36,6 +36,29 @@ func TestI8_WindowOverRestarts(t *testing.T) {
 	w.wantAD("dan", "userAccountControl", "514")
 }
 
+// TestI8_DisabledAndDeleted: of accounts that were disabled within the hour, and
+// whose users are deleted since, each counts among those there were too.
+func TestI8_DisabledAndDeleted(t *testing.T) {
+	w := fromCloud(t)
+	w.im = w.make(func(c *Config) { c.Limits = plan.Limits{plan.ADDisables: {Count: 1000, Percent: 100}} })
+	w.pass()
+	ids := w.enrol("ann", "bea", "cid", "dan", "eve", "fay")
+	w.soon()
+	for _, id := range ids {
+		w.ok(w.cloud.EditUser(id, map[string]any{"state": "SUSPENDED"}))
+	}
+	w.soon()
+	for _, id := range ids {
+		w.ok(w.cloud.EditUser(id, map[string]any{"state": "ACTIVATED"}))
+	}
+	w.soon()
+	for _, name := range []string{"ann", "bea", "cid", "dan", "eve", "fay"} {
+		w.ok(w.cloud.DeleteUser(w.user(name).ID))
+		w.soon()
+		w.wantAD(name, "userAccountControl", "514")
+	}
+}
+
 // TestI8_Taken: what is tried again counts once, and what was approved not at
 // all.
 func TestI8_Taken(t *testing.T) {
