@@ -21,6 +21,9 @@ type WatchConfig struct {
 	Insights *Insights
 	// Interval is how often there is a Refresh; zero: 5 s.
 	Interval time.Duration
+	// PollEvery is how often there is one, for its events, while Insights works;
+	// zero: 1 s. It is at most Interval.
+	PollEvery time.Duration
 	// ListEvery is how often everything is listed while Insights works; zero:
 	// 15 min.
 	ListEvery time.Duration
@@ -56,9 +59,14 @@ type WatchConfig struct {
 //	10,000   200 of 100        608         about 2 min
 //	100,000  500 of 400        4,529       about 15 min
 //
-// New users are looked for with every Refresh even then. With Insights an edit
-// is read with the next Refresh, for one request an object and one for the
-// events; a group's members are listed as a whole.
+// New users are looked for with every Refresh even then. With Insights there is
+// a Refresh every PollEvery, and an edit is read with the next one, for one
+// request an object; a group's members are listed as a whole. What was not used
+// of the share is kept for up to Interval, so that many edits at once are read
+// at once. The events of the last five minutes take one request for a thousand;
+// they are asked for less often than every PollEvery where that would take more
+// than half of the share: with n requests every 2n/(Share x RequestsPerSecond)
+// seconds. When they cannot be read, Insights is asked again after Interval.
 //
 // Nothing is removed because it was not in a list. A user or group that was
 // not listed is asked for by its id, and gone when JumpCloud answers 404. Edges
@@ -77,6 +85,8 @@ type Watcher struct {
 	allowedAt time.Time
 	quiet     time.Time // until then JumpCloud is left alone
 	next      time.Time // when the next Refresh is due
+	pollAt    time.Time // before that Insights is not asked again
+	told      time.Time // of the last poll; zero: it told nothing
 	lanes     lanes
 
 	mu     sync.Mutex // guards what follows; never held during a request
@@ -93,10 +103,11 @@ func NewWatcher(cfg WatchConfig) (*Watcher, error) {
 	if _, err := idPath("", cfg.ADID, ""); err != nil {
 		return nil, fmt.Errorf("jumpcloud watcher: AD object: %q is not a JumpCloud id", cfg.ADID)
 	}
-	if cfg.Interval < 0 || cfg.ListEvery < 0 || cfg.Share < 0 || cfg.Share > 1 {
+	if cfg.Interval < 0 || cfg.PollEvery < 0 || cfg.ListEvery < 0 || cfg.Share < 0 || cfg.Share > 1 {
 		return nil, errors.New("jumpcloud watcher: intervals must not be negative, and the share must be from 0 to 1")
 	}
 	cfg.Interval, cfg.ListEvery = orDefault(cfg.Interval, 5*time.Second), orDefault(cfg.ListEvery, 15*time.Minute)
+	cfg.PollEvery = min(cfg.Interval, orDefault(cfg.PollEvery, time.Second))
 	cfg.Share = orDefault(cfg.Share, 0.5)
 	if cfg.Wanted == nil {
 		cfg.Wanted = func(identity.Group) bool { return true }
@@ -185,12 +196,19 @@ func (w *Watcher) Refresh(ctx context.Context) (Delta, error) {
 
 func (w *Watcher) refresh(ctx context.Context, now time.Time) error {
 	w.allow(now)
-	polled, err := w.poll(ctx, now)
-	if err != nil {
+	if err := w.poll(ctx, now); err != nil {
 		w.cfg.Log.Warn("Directory Insights cannot be read now, everything is listed instead", "err", err)
 	}
-	w.lanes.begin(now, polled)
-	defer func() { w.allowance -= float64(w.used) }()
+	if !w.told.IsZero() {
+		w.next = later(now.Add(w.cfg.PollEvery), earlier(w.pollAt, w.next))
+	}
+	w.lanes.begin(now, w.told)
+	first := w.lanes.asOf().IsZero()
+	defer func() {
+		if w.allowance -= float64(w.used); first { // what it took is not paid back
+			w.allowance = 0
+		}
+	}()
 	return w.lanes.run(ctx, func() bool {
 		return w.lanes.asOf().IsZero() || float64(w.used) < w.allowance
 	})
@@ -206,8 +224,7 @@ func (w *Watcher) allow(now time.Time) {
 	} else {
 		w.allowance += perSecond * max(0, now.Sub(w.allowedAt)).Seconds()
 	}
-	// What the first Refresh took is not paid back.
-	w.allowance = min(max(w.allowance, 0), most)
+	w.allowance = min(w.allowance, most)
 	w.allowedAt, w.used = now, 0
 }
 
@@ -222,11 +239,30 @@ func (w *Watcher) State() *State {
 	return nil
 }
 
+// Due is when the next Refresh is due.
+func (w *Watcher) Due() time.Time {
+	w.turn.Lock()
+	defer w.turn.Unlock()
+	return w.next
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
 // Wait waits until the next Refresh is due or Wake is called.
 func (w *Watcher) Wait(ctx context.Context) error {
-	w.turn.Lock()
-	wait := w.next.Sub(w.cfg.Now())
-	w.turn.Unlock()
+	wait := w.Due().Sub(w.cfg.Now())
 	timer := time.NewTimer(max(0, min(wait, w.cfg.Interval)))
 	defer timer.Stop()
 	select {

@@ -7,12 +7,29 @@ import (
 	"time"
 )
 
-// poll asks Directory Insights what was changed. ok: it told everything since
-// the last poll. A failure is no obstacle: everything is listed then.
-func (w *Watcher) poll(ctx context.Context, now time.Time) (ok bool, err error) {
-	if w.cfg.Insights == nil {
-		return false, nil
+// poll asks Directory Insights what was changed, unless that would take more
+// than its part of the share. w.told is when it last told everything since the
+// poll before; zero: everything is to be listed. A failure is no obstacle.
+func (w *Watcher) poll(ctx context.Context, now time.Time) error {
+	if w.cfg.Insights == nil || now.Before(w.pollAt) {
+		return nil
 	}
+	before := w.used
+	ok, err := w.ask(ctx, now)
+	perSecond := w.cfg.Share * w.cfg.Client.cfg.RequestsPerSecond
+	w.pollAt = now.Add(time.Duration(pollCost * float64(w.used-before) / perSecond * float64(time.Second)))
+	if w.told = now; !ok {
+		w.told, w.pollAt = time.Time{}, now.Add(w.cfg.Interval)
+	}
+	return err
+}
+
+// pollCost is how much of the share is left for others, for each request for
+// events: as much again.
+const pollCost = 2
+
+// ask queues what events say was changed; ok: they are all since the last ones.
+func (w *Watcher) ask(ctx context.Context, now time.Time) (ok bool, err error) {
 	i := w.cfg.Insights
 	i.client = w.client.at(i.client.base, i.client.basePath)
 	events, err := i.events(ctx)

@@ -83,18 +83,17 @@ func newLanes(w *Watcher) lanes {
 	}
 }
 
-// begin starts what is due. polled: Insights told what was changed.
-func (l *lanes) begin(now time.Time, polled bool) {
+// begin starts what is due. told: Insights said by then what was changed; zero:
+// it did not.
+func (l *lanes) begin(now, told time.Time) {
 	w := l.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.marks.forget(now)
 	all := w.urgent.all
 	w.urgent.all = false
-	l.polled = time.Time{}
-	if polled {
-		l.polled = now
-	}
+	l.polled = told
+	polled := !told.IsZero()
 	for _, lap := range []*lap{&l.users, &l.links} {
 		busy := lap.head() != nil
 		if all || !busy && (!polled || lap.whole.IsZero() || now.Sub(lap.begun) >= w.cfg.ListEvery) {

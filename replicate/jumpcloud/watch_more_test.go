@@ -104,7 +104,7 @@ func TestI8_MissingInAList(t *testing.T) {
 // more goes on with the next, and new users are seen meanwhile.
 func TestS1_Budget(t *testing.T) {
 	w := watchBench(t, false, nil)
-	w.users(1200)
+	w.users(2000)
 	cfg := w.config
 	cfg.RequestsPerSecond = 4 // and a burst of 4: 10 requests per 5 s
 	w.client = w.make(t, cfg)
@@ -375,4 +375,83 @@ func TestS1_Wait(t *testing.T) {
 			t.Errorf("got %v, want canceled", err)
 		}
 	})
+}
+
+// TestS1_Polls: while Insights works it is asked every second, which is within
+// the share of requests; when it fails, after Interval only, and everything is
+// listed then.
+func TestS1_Polls(t *testing.T) {
+	w := watchBench(t, true, nil)
+	ids := w.users(300)
+	w.settle()
+	w.pass(time.Minute)
+	w.refresh() // the events that were told already
+	polls := func() int { return w.sim.Counts()["POST /insights/directory/v1/events"] }
+	due := func(want time.Duration) {
+		t.Helper()
+		if got := w.watch.Due().Sub(w.now()); got != want {
+			t.Errorf("the next refresh is due after %v, want %v", got, want)
+		}
+	}
+	due(time.Second)
+	w.sim.ForgetHistory()
+	for n := range 10 {
+		w.pass(time.Second)
+		if d := w.refresh(); !d.Empty() || !d.Complete || !d.AsOf.Equal(w.now()) || polls() != n+1 {
+			t.Errorf("second %d: %d polls, got %+v", n, polls(), d)
+		}
+	}
+	w.sim.Fail(jcsim.Fault{PathPrefix: "/insights/", Kind: jcsim.Status, Code: 500, Times: 2})
+	w.pass(time.Second)
+	for n := range 2 {
+		w.requests()
+		w.refresh()
+		if counts := w.sim.Counts(); w.requests() < 5 {
+			t.Errorf("failure %d: nothing is listed instead: %v", n, counts)
+		}
+		due(5 * time.Second)
+		w.pass(time.Second)
+		w.refresh() // does not ask Insights, which would take the next failure
+		w.pass(4 * time.Second)
+	}
+	if err := w.sim.EditUser(ids[0], map[string]any{"lastname": "Meanwhile"}); err != nil {
+		t.Fatal(err)
+	}
+	w.refresh()
+	due(time.Second)
+	w.check()
+}
+
+// TestS1_PollBudget: where so much happens that the events of five minutes are
+// many pages, or few requests are allowed, Insights is asked less often.
+func TestS1_PollBudget(t *testing.T) {
+	w := watchBench(t, true, nil)
+	id := w.users(1)[0]
+	cfg := w.config
+	cfg.RequestsPerSecond = 2 // of which 1 a second is for the watcher
+	w.client = w.make(t, cfg)
+	w.client.limit.SetBurst(1000)
+	w.restart(true, nil, nil)
+	w.settle()
+	for n := range 2500 { // three pages
+		if err := w.sim.EditUser(id, map[string]any{"lastname": fmt.Sprint(n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.requests()
+	total, polls := 0, 0
+	const seconds = 60
+	for range seconds {
+		w.pass(time.Second)
+		w.refresh()
+		polls += w.sim.Counts()["POST /insights/directory/v1/events"]
+		total += w.requests()
+	}
+	if most := seconds + 5; total > most {
+		t.Errorf("%d requests in %d s, want at most %d", total, seconds, most)
+	}
+	if polls == 0 || polls > seconds/2+3 {
+		t.Errorf("%d requests for events in %d s, want no more than half of all that are allowed", polls, seconds)
+	}
+	w.check()
 }

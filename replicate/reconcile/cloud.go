@@ -24,6 +24,7 @@ type cloud struct {
 	failed  error              // of the last look; nil: it was well
 	news    map[string]bool    // what was seen to be different and not planned for yet; "" is all
 	rules   []identity.TranslationRule
+	said    *saying // what the watcher said and was not taken over yet; nil: nothing
 
 	// state is what is planned with; nil: nothing was read yet. Guarded by the
 	// Reconciler's mu, as what follows is.
@@ -103,7 +104,41 @@ var errNotRead = errors.New("JumpCloud was not read completely yet")
 
 // lookDue: it is time to look at JumpCloud.
 func (i *Reconciler) lookDue(full bool) bool {
-	return full || i.cloud.state == nil || i.syncs && !i.cfg.Now().Before(i.cloud.due)
+	return full || i.cloud.state == nil || i.cloud.said != nil || i.syncs && !i.cfg.Now().Before(i.cloud.due)
+}
+
+// saying is what a look of the watcher came to.
+type saying struct {
+	delta jumpcloud.Delta
+	err   error
+}
+
+// quietCloud looks at JumpCloud, when it is time and what AD has is as it was:
+// true if there is nothing to take over. That costs nothing for each user. Else
+// lookAtCloud takes over what was heard.
+func (i *Reconciler) quietCloud(ctx context.Context, full bool) bool {
+	c := &i.cloud
+	if full || c.state == nil || c.said != nil {
+		return false
+	}
+	i.phase(readingJumpCloud)
+	delta, err := i.listen(ctx)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if err == nil && c.failed == nil && delta.Empty() && c.noted.IsZero() {
+		c.at, c.said = delta.AsOf, nil
+		return true
+	}
+	return false
+}
+
+// listen asks the watcher, and keeps its answer.
+func (i *Reconciler) listen(ctx context.Context) (jumpcloud.Delta, error) {
+	c := &i.cloud
+	delta, err := c.watcher.Refresh(ctx)
+	c.due = c.watcher.Due()
+	c.said = &saying{delta, err}
+	return delta, err
 }
 
 // lookAtCloud brings what is known of JumpCloud up to date: with full and at
@@ -113,7 +148,7 @@ func (i *Reconciler) lookDue(full bool) bool {
 // Where nothing is synced JumpCloud is listed for full compares alone, by a
 // watcher made for it, whose first look is not bounded.
 func (i *Reconciler) lookAtCloud(ctx context.Context, w plan.World, full bool) (err error) {
-	c, now := &i.cloud, i.cfg.Now()
+	c := &i.cloud
 	if !i.lookDue(full) {
 		return nil
 	}
@@ -130,8 +165,13 @@ func (i *Reconciler) lookAtCloud(ctx context.Context, w plan.World, full bool) (
 			return err
 		}
 	}
-	c.wanted, c.due = wanted(w), now.Add(i.cfg.SyncInterval)
-	delta, err := c.watcher.Refresh(ctx)
+	c.wanted = wanted(w)
+	before := c.said
+	if before == nil || full {
+		_, _ = i.listen(ctx)
+	}
+	delta, err := c.said.delta, c.said.err
+	c.said = nil
 	state := c.watcher.State()
 	if state == nil {
 		if err == nil {
@@ -142,6 +182,10 @@ func (i *Reconciler) lookAtCloud(ctx context.Context, w plan.World, full bool) (
 	first := c.state == nil
 	c.failed = err
 	i.mu.Lock()
+	if before != nil && full && !first {
+		c.merge(&before.delta, state)
+		c.heard(&before.delta)
+	}
 	if first || !i.syncs || c.noted.IsZero() || delta.Complete && !delta.AsOf.Before(c.noted) {
 		c.adopt(state, delta.AsOf)
 	} else {

@@ -33,6 +33,36 @@ func TestStillCycleMakesNoWorld(t *testing.T) {
 	}
 }
 
+// TestStillLookMakesNoWorld: nor does it when JumpCloud is asked and says that
+// nothing has changed. What it says is planned for in the same cycle.
+func TestStillLookMakesNoWorld(t *testing.T) {
+	w := twoWay(t)
+	w.cloud.SetInsights(true)
+	w.im = w.make(func(c *Config) { c.InsightsURL, c.Interval = w.cloud.InsightsURL(), time.Hour })
+	id := w.enrol("ann")[0]
+	for range 4 {
+		w.soon()
+	}
+	scope := w.im.cfg.Domain.ScopeGroup
+	w.im.cfg.Domain.ScopeGroup = "CN=nobody has this one"
+	polls := w.cloud.Counts()["POST /insights/directory/v1/events"]
+	for range 3 {
+		w.clock.add(time.Second)
+		w.ok(w.im.Cycle(t.Context()))
+	}
+	if n := w.cloud.Counts()["POST /insights/directory/v1/events"] - polls; n != 3 {
+		t.Errorf("Insights was asked %d times in 3 s, want 3", n)
+	}
+	w.ok(w.cloud.EditUser(id, map[string]any{"firstname": "Anna"}))
+	w.clock.add(time.Second)
+	if err := w.im.Cycle(t.Context()); err == nil {
+		t.Error("a change was planned without the scope group")
+	}
+	w.im.cfg.Domain.ScopeGroup = scope
+	w.pass() // what was heard before is not lost, though it is not time to ask again
+	w.wantAD("ann", "givenName", "Anna")
+}
+
 // TestSliceOfLongPlan: where planning takes long, most of the time is for
 // applying all the same, and the other direction is not forgotten.
 func TestSliceOfLongPlan(t *testing.T) {

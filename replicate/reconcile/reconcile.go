@@ -55,8 +55,9 @@ type Config struct {
 	Writer Writer
 	// NoImport: there is no direction import, whatever the use case says.
 	NoImport bool
-	// SyncInterval is how often JumpCloud is looked at where sync runs; zero:
-	// 5 s.
+	// SyncInterval is how often JumpCloud is looked at where sync runs, and
+	// Directory Insights does not tell of changes; zero: 5 s. Insights is asked
+	// every second, or as often as this if that is more often.
 	SyncInterval time.Duration
 	// InsightsURL is where Directory Insights tells what has changed at
 	// JumpCloud; empty: everything is listed all the time.
@@ -273,7 +274,7 @@ func (i *Reconciler) cycle(ctx context.Context) error {
 	}
 	changed := next.since(i.dir)
 	still := !full && changed.empty() && len(i.cloud.news) == 0 && now.Sub(i.planned) < i.cfg.Interval
-	if still && !i.lookDue(full) {
+	if still && (!i.lookDue(full) || i.quietCloud(ctx, full)) {
 		return i.follows(ctx, next) // without the world, which costs as much as there are users
 	}
 	w, err := i.world(next)
