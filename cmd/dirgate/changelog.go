@@ -62,7 +62,7 @@ func changelogCommand(io streams) *cli.Command {
 					&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
 				},
 				Action: func(c *cli.Context) error {
-					if !c.Bool("yes") && !confirm(io, "The password of this change will be destroyed. Discard it?") {
+					if !c.Bool("yes") && !confirm(io, "Change "+plain(c.Args().First())+" will not be carried out, and a password in it is destroyed. Discard it?") {
 						return errors.New("changelog discard: not confirmed; nothing was done (use --yes without a terminal)")
 					}
 					return onChange(c, io, func(b admin.Backend, seq identity.Seq) error {
@@ -79,6 +79,9 @@ func confirm(io streams, question string) bool {
 	fmt.Fprintf(io.err, "%s [y/N] ", question)
 	var reply string
 	_, err := fmt.Fscanln(io.in, &reply)
+	if atEnd(err) {
+		fmt.Fprintln(io.err) // nobody has ended the line
+	}
 	return err == nil && (reply == "y" || reply == "yes")
 }
 

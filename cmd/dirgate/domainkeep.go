@@ -60,7 +60,7 @@ func domainRotate(io streams) *cli.Command {
 			req := admin.RotateRequest{Name: domainArg(c), Sync: c.Bool("sync")}
 			var err error
 			if req.Password, err = secretFile(c, io, "password-file"); err != nil {
-				return err
+				return fmt.Errorf("domain rotate-credentials: %w", err)
 			}
 			defer req.Wipe()
 			return withBackend(c, io, func(b admin.Backend) error { return rotateAccount(c, io, b, req) })

@@ -50,9 +50,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitFailed
 }
 
-// oneLine joins the lines of nested errors.
+// oneLine joins the lines of nested errors. Active Directory ends its messages
+// with a NUL.
 func oneLine(err error) string {
-	return strings.Join(strings.Split(strings.TrimSpace(err.Error()), "\n"), "; ")
+	text := strings.ReplaceAll(err.Error(), "\x00", "")
+	return plain(strings.Join(strings.Split(strings.TrimSpace(text), "\n"), "; "))
 }
 
 // usageError is a command line that makes no sense.
@@ -108,11 +110,13 @@ func newApp(io streams) *cli.App {
 // command fills in what every command shares: usage errors, and the check
 // that the number of arguments is right.
 func command(cmd *cli.Command, arguments int) *cli.Command {
-	cmd.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usagef("%s: %v", cmd.Name, err) }
+	cmd.OnUsageError = func(c *cli.Context, err error, _ bool) error {
+		return usagef("%s: %v; see %s --help", full(cmd), err, cmd.HelpName)
+	}
 	if len(cmd.Subcommands) > 0 {
 		cmd.Action = func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usagef("%s: no command %q; see dirgate %s --help", cmd.Name, c.Args().First(), cmd.Name)
+				return usagef("%s: no command %q; see %s --help", full(cmd), c.Args().First(), cmd.HelpName)
 			}
 			return cli.ShowSubcommandHelp(c)
 		}
@@ -120,13 +124,22 @@ func command(cmd *cli.Command, arguments int) *cli.Command {
 	}
 	do := cmd.Action
 	cmd.Action = func(c *cli.Context) error {
-		if c.NArg() != arguments {
-			return usagef("%s: want %d arguments, got %d; see %s --help", cmd.Name, arguments, c.NArg(), c.Command.HelpName)
+		switch {
+		case arguments == anyNumber || c.NArg() == arguments:
+			return do(c)
+		case arguments == 0:
+			return usagef("%s: %q is one argument too many; see %s --help", full(cmd), c.Args().First(), cmd.HelpName)
 		}
-		return do(c)
+		return usagef("%s: want %s, got %d arguments; see %s --help", full(cmd), cmd.ArgsUsage, c.NArg(), cmd.HelpName)
 	}
 	return cmd
 }
+
+// anyNumber of arguments: the command itself checks them.
+const anyNumber = -1
+
+// full is a command's name with those above it, as in "domain show".
+func full(cmd *cli.Command) string { return strings.TrimPrefix(cmd.HelpName, "dirgate ") }
 
 func versionCommand(io streams) *cli.Command {
 	return command(&cli.Command{

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -125,6 +126,9 @@ func readSecret(in io.Reader, name, path string) ([]byte, error) {
 	}
 	return b, nil
 }
+
+// atEnd: there was nothing more to read.
+func atEnd(err error) bool { return errors.Is(err, io.EOF) }
 
 func trimLineEnd(b []byte) []byte {
 	if n := len(b); n > 0 && b[n-1] == '\n' {

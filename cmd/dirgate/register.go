@@ -44,10 +44,10 @@ func domainRegister(io streams) *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			req, err := registerRequest(c, io)
-			if err != nil {
-				return err
-			}
 			defer req.Wipe()
+			if err != nil {
+				return fmt.Errorf("domain register: %w", err)
+			}
 			return withBackend(c, io, func(b admin.Backend) error { return register(c, io, b, req) })
 		},
 	}, 1)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os/user"
 	"slices"
 	"strings"
@@ -166,26 +167,26 @@ func guardCommand(io streams) *cli.Command {
 						if c.String("output") == "json" {
 							return writeList(io.out, held)
 						}
-						return printHeld(io, held)
+						return printHeld(io.out, held)
 					})
 				},
 			}, 0),
 			command(&cli.Command{
-				Name: "approve", Usage: "let held changes pass; they are applied", Flags: decide,
+				Name: "approve", Usage: "let held changes pass: they are carried out as the others", Flags: decide,
 				Action: func(c *cli.Context) error {
-					return decideHeld(c, io, "applied", func(b admin.Backend, seq identity.Seq) error {
+					return decideHeld(c, io, "approved, to be carried out", func(b admin.Backend, seq identity.Seq) error {
 						return b.Approve(c.Context, seq, "approved by "+whoami())
 					})
 				},
-			}, 0),
+			}, anyNumber),
 			command(&cli.Command{
-				Name: "reject", Usage: "give held changes up", Flags: decide,
+				Name: "reject", Usage: "give held changes up: nothing is written for them", Flags: decide,
 				Action: func(c *cli.Context) error {
 					return decideHeld(c, io, "given up", func(b admin.Backend, seq identity.Seq) error {
 						return b.Reject(c.Context, seq, "rejected by "+whoami())
 					})
 				},
-			}, 0),
+			}, anyNumber),
 		},
 	}, 0)
 }
@@ -196,6 +197,9 @@ func heldBy(c *cli.Context, b admin.Backend) (held []identity.Entry, err error) 
 	direction, err := oneDirection(c)
 	if err != nil {
 		return nil, err
+	}
+	if class := c.String("class"); class != "" && !slices.Contains(plan.Classes[:], plan.Class(class)) {
+		return nil, usagef("--class %q: want one of %s", class, guardNames())
 	}
 	q := admin.HeldQuery{Domain: c.String("domain"), Direction: direction, Class: c.String("class"), Limit: page}
 	for {
@@ -215,9 +219,17 @@ func heldBy(c *cli.Context, b admin.Backend) (held []identity.Entry, err error) 
 	}
 }
 
+// decided is what came of a decision about held changes.
+type decided struct {
+	Seqs []identity.Seq `json:"seqs"`
+}
+
 func decideHeld(c *cli.Context, io streams, what string, do func(admin.Backend, identity.Seq) error) error {
-	if c.Uint64("seq") == 0 && c.String("class") == "" && !c.Bool("all") {
-		return usagef("guard %s: want --seq SEQ, --class CLASS or --all", c.Command.Name)
+	switch {
+	case c.Args().Present():
+		return usagef("guard %s: a change is named by its number behind --seq, as in `dirgate guard %s --seq %s`; see `dirgate guard list`", c.Command.Name, c.Command.Name, numberOr(c.Args().First(), "SEQ"))
+	case c.Uint64("seq") == 0 && c.String("class") == "" && !c.Bool("all"):
+		return usagef("guard %s: want --seq SEQ, --class CLASS or --all; see `dirgate guard list`", c.Command.Name)
 	}
 	return withBackend(c, io, func(b admin.Backend) error {
 		held, err := heldBy(c, b)
@@ -228,30 +240,52 @@ func decideHeld(c *cli.Context, io streams, what string, do func(admin.Backend, 
 			return fmt.Errorf("guard %s: nothing of that is held; see `dirgate guard list`", c.Command.Name)
 		}
 		if !c.Bool("yes") {
-			if err := printHeld(io, held); err != nil {
+			if err := printHeld(io.err, held); err != nil {
 				return err
 			}
-			if !confirm(io, fmt.Sprintf("%d changes will be %s. Go on?", len(held), what)) {
+			if !confirm(io, fmt.Sprintf("%s will be %s. Go on?", changes(len(held)), what)) {
 				return fmt.Errorf("guard %s: not confirmed; nothing was done (use --yes without a terminal)", c.Command.Name)
 			}
 		}
+		done := decided{Seqs: []identity.Seq{}}
 		var errs []error
 		for _, e := range held {
 			if err := do(b, e.Seq); err != nil {
-				errs = append(errs, err)
+				errs = append(errs, fmt.Errorf("guard %s: %w", c.Command.Name, err))
+				continue
 			}
+			done.Seqs = append(done.Seqs, e.Seq)
 		}
-		fmt.Fprintf(io.out, "%d changes will be %s\n", len(held)-len(errs), what)
+		if c.String("output") == "json" {
+			errs = append(errs, writeJSON(io.out, done))
+		} else {
+			fmt.Fprintf(io.out, "%s %s\n", changes(len(done.Seqs)), what)
+		}
 		return errors.Join(errs...)
 	})
 }
 
-func printHeld(io streams, held []identity.Entry) error {
+// numberOr is text where that can be the number of a change.
+func numberOr(text, other string) string {
+	if _, err := identity.ParseSeq(text); err != nil {
+		return other
+	}
+	return text
+}
+
+func changes(n int) string {
+	if n == 1 {
+		return "1 change"
+	}
+	return fmt.Sprintf("%d changes", n)
+}
+
+func printHeld(w io.Writer, held []identity.Entry) error {
 	var rows [][]string
 	for _, e := range held {
 		rows = append(rows, []string{e.Seq.String(), moment(e.At), string(e.Direction), e.Class, string(e.Kind), cmp.Or(e.Account.SAM, e.CloudID), e.Reason})
 	}
-	return table(io.out, "SEQ\tTIME\tDIRECTION\tGUARD\tCHANGE\tOBJECT\tWHY", rows)
+	return table(w, "SEQ\tTIME\tDIRECTION\tGUARD\tCHANGE\tOBJECT\tWHY", rows)
 }
 
 // guardNames are the classes that guards count.

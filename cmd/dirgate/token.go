@@ -29,7 +29,7 @@ func tokenCreateCommand(io streams) *cli.Command {
 		Action: func(c *cli.Context) error {
 			life := c.Duration("expires-in")
 			if life < 0 {
-				return usagef("--expires-in %s: want a duration from now on, or 0 for ever", life)
+				return usagef("token create: --expires-in %s: want a duration from now on, or 0 for ever", life)
 			}
 			return withBackend(c, io, func(b admin.Backend) error {
 				made, err := b.CreateToken(c.Context, admin.TokenRequest{Name: c.Args().First(), Scopes: strings.Split(c.String("scopes"), ","), Life: life})

@@ -33,7 +33,7 @@ func domainUpdate(io streams) *cli.Command {
 		Flags: append(slices.Clone(settings), &cli.BoolFlag{Name: "yes", Usage: "do not ask before a change that concerns users"}),
 		Action: func(c *cli.Context) error {
 			if !slices.ContainsFunc(settings, func(f cli.Flag) bool { return c.IsSet(f.Names()[0]) }) {
-				return usagef("domain update: nothing is to be changed; see %s --help", c.Command.HelpName)
+				return usagef("domain update: no setting is given; see %s --help", c.Command.HelpName)
 			}
 			return withBackend(c, io, func(b admin.Backend) error { return updateDomain(c, io, b) })
 		},
@@ -54,7 +54,7 @@ func updateDomain(c *cli.Context, io streams, b admin.Backend) error {
 		req.Additional = new(c.Bool("sync-additional-attributes"))
 	}
 	if req.SyncPassword, err = secretFile(c, io, "sync-password-file"); err != nil {
-		return err
+		return fmt.Errorf("domain update: %w", err)
 	}
 	d, warnings, err := req.Merge(stored)
 	if err != nil {

@@ -104,10 +104,23 @@ func (a Actions) Check() error {
 		{"user_expire_action", a.Expire, []UserAction{ActionExpire, ActionSuspend, ActionIgnore}},
 	} {
 		if !oneOf(s.value, s.may) {
-			return fmt.Errorf("%s %q: want one of %v", s.name, s.value, s.may)
+			return fmt.Errorf("%s %q: want %s", s.name, s.value, choice(s.may))
 		}
 	}
 	return nil
+}
+
+// choice names values as a person would: "a, b or c".
+func choice(may []UserAction) string {
+	text := string(may[0])
+	for i, m := range may[1:] {
+		sep := ", "
+		if i == len(may)-2 {
+			sep = " or "
+		}
+		text += sep + string(m)
+	}
+	return text
 }
 
 func oneOf(value UserAction, may []UserAction) bool {

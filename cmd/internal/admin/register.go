@@ -113,25 +113,29 @@ func (r *RegisterRequest) complete(stored *store.Domain) error {
 	lack(stored == nil && r.ImportPassword == nil, "--import-password-file")
 	lack(stored == nil && r.JumpCloudAPIKey == nil && !r.noKey, "--api-key-file")
 	if len(lacks) > 0 {
-		return fmt.Errorf("domain %s is not registered yet: %s is required", r.Name, strings.Join(lacks, ", "))
+		verb := "is"
+		if len(lacks) > 1 {
+			verb = "are"
+		}
+		return fmt.Errorf("domain %s is not registered yet: %s %s required", r.Name, strings.Join(lacks, ", "), verb)
 	}
 	if stored != nil && differs(r.ImportAccount, stored.ImportAccount) && r.ImportPassword == nil {
-		return errors.New("--import-account names another account: --import-password-file is required")
+		return fmt.Errorf("--import-account %s is not the registered one: --import-password-file is required", *r.ImportAccount)
 	}
 	switch given := r.SyncAccount != nil; {
 	case given && *r.SyncAccount == "":
-		return errors.New("--sync-account: is empty")
+		return errors.New("--sync-account is empty; to write to Active Directory no more, change the use case to ad")
 	case given && (stored == nil || *r.SyncAccount != stored.SyncAccount) && r.SyncPassword == nil:
-		return errors.New("--sync-account names another account than is registered, or the first: --sync-password-file is required")
+		return fmt.Errorf("--sync-account %s is not registered yet: --sync-password-file is required", *r.SyncAccount)
 	case r.SyncPassword != nil && !given && (stored == nil || stored.SyncAccount == ""):
 		return errors.New("--sync-password-file: there is no sync account yet: --sync-account is required")
 	}
 	if stored != nil && differs(r.JumpCloudURL, stored.JumpCloud.URL) && r.JumpCloudAPIKey == nil && !r.noKey {
-		return errors.New("--jumpcloud-url names another address: --api-key-file is required")
+		return fmt.Errorf("--jumpcloud-url %s is not the registered one: --api-key-file is required", *r.JumpCloudURL)
 	}
 	for flag, given := range map[string]*string{"--import-account": r.ImportAccount, "--jumpcloud-url": r.JumpCloudURL} {
 		if given != nil && *given == "" {
-			return fmt.Errorf("%s: is empty", flag)
+			return fmt.Errorf("%s is empty", flag)
 		}
 	}
 	return nil
@@ -165,22 +169,22 @@ func (r *RegisterRequest) apply(d *store.Domain) {
 // them travel, or another side has the last word.
 func widened(stored, d store.Domain) (warnings []string) {
 	if stored.ScopeGroup != "" && d.ScopeGroup == "" {
-		warnings = append(warnings, fmt.Sprintf("without the scope group %s the passwords of everyone in the root container are replicated", stored.ScopeGroup))
+		warnings = append(warnings, fmt.Sprintf("without the scope group %s, everyone in the root container is replicated, passwords too", stored.ScopeGroup))
 	}
 	if stored.ScopeGroup != "" && d.ScopeGroup != "" && !strings.EqualFold(stored.ScopeGroup, d.ScopeGroup) {
-		warnings = append(warnings, fmt.Sprintf("the scope group changes from %s to %s, whose members' passwords are replicated", stored.ScopeGroup, d.ScopeGroup))
+		warnings = append(warnings, fmt.Sprintf("the scope group changes from %s to %s, whose members are replicated, passwords too, and who is not among them is dissociated", stored.ScopeGroup, d.ScopeGroup))
 	}
 	if stored.RootDN != "" && d.RootDN != "" && !below(d.RootDN, stored.RootDN) {
 		warnings = append(warnings, fmt.Sprintf("the root container %s is not below %s: users of other containers are replicated", d.RootDN, stored.RootDN))
 	}
 	if stored.RootDN != "" && d.RootDN == "" && !strings.EqualFold(stored.RootDN, stored.BaseDN) {
-		warnings = append(warnings, fmt.Sprintf("without the root container %s users of the whole domain are replicated", stored.RootDN))
+		warnings = append(warnings, fmt.Sprintf("without the root container %s, users of the whole domain are replicated", stored.RootDN))
 	}
 	if stored.UseCase != d.UseCase {
 		warnings = append(warnings, fmt.Sprintf("the use case changes from %s to %s, also in JumpCloud", stored.UseCase, d.UseCase))
 	}
 	if stored.PasswordSync == store.PasswordSyncValidateOnly && d.PasswordSync == store.PasswordSyncCapture {
-		warnings = append(warnings, "with --password-sync capture the passwords that people set are captured and replicated")
+		warnings = append(warnings, "with --password-sync capture, the passwords that people set are captured and replicated")
 	}
 	return warnings
 }

@@ -35,14 +35,14 @@ func TestMergeNew(t *testing.T) {
 		{func(r *RegisterRequest) { r.ImportAccount = nil }, "--import-account is required"},
 		{func(r *RegisterRequest) { r.ImportPassword = nil }, "--import-password-file is required"},
 		{func(r *RegisterRequest) { r.JumpCloudAPIKey = nil }, "--api-key-file is required"},
-		{func(r *RegisterRequest) { r.DCs, r.JumpCloudAPIKey = nil, nil }, "--dc or --discover, --api-key-file is required"},
-		{func(r *RegisterRequest) { r.ImportAccount = new("") }, "--import-account: is empty"},
+		{func(r *RegisterRequest) { r.DCs, r.JumpCloudAPIKey = nil, nil }, "--dc or --discover, --api-key-file are required"},
+		{func(r *RegisterRequest) { r.ImportAccount = new("") }, "--import-account is empty"},
 		{func(r *RegisterRequest) { r.UseCase = new("both") }, `--use-case "both": want ad, two-way or jumpcloud`},
 		{func(r *RegisterRequest) { r.UseCase = new("jumpcloud") }, "--use-case jumpcloud writes to Active Directory: --sync-account and --sync-password-file are required"},
 		{func(r *RegisterRequest) { r.UseCase = new("two-way") }, "--use-case two-way writes to Active Directory: --sync-account and --sync-password-file are required"},
 		{func(r *RegisterRequest) { r.UseCase, r.SyncAccount = new("two-way"), new("sync") }, "--sync-password-file is required"},
 		{func(r *RegisterRequest) { r.SyncPassword = []byte("p") }, "--sync-account is required"},
-		{func(r *RegisterRequest) { r.SyncAccount = new("") }, "--sync-account: is empty"},
+		{func(r *RegisterRequest) { r.SyncAccount = new("") }, "--sync-account is empty"},
 		{func(r *RegisterRequest) { r.PasswordSync = new("") }, `--password-sync "": want capture or validate-only`},
 	} {
 		r := whole()

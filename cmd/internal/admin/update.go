@@ -101,7 +101,7 @@ func affected(stored, d store.Domain) (warnings []string) {
 		{"user_expire_action", was.Expire, now.Expire},
 	} {
 		if text := consequence[s.name][s.now]; s.was != s.now && text != "" {
-			warnings = append(warnings, fmt.Sprintf("with %s %s %s", s.name, s.now, text))
+			warnings = append(warnings, fmt.Sprintf("with %s %s, %s", s.name, s.now, text))
 		}
 	}
 	if from := d.Mapping.From(); from != stored.Mapping.From() {

@@ -26,7 +26,7 @@ func TestUpdate(t *testing.T) {
 		req  UpdateRequest
 		want string
 	}{
-		{UpdateRequest{Disable: new("delete"), Confirmed: true}, `user_disable_action "delete": want one of`},
+		{UpdateRequest{Disable: new("delete"), Confirmed: true}, `user_disable_action "delete": want suspend, remove, unbind or ignore`},
 		{UpdateRequest{UserField: new("cn"), Confirmed: true}, `user_field_mapping "cn": want sAMAccountName or`},
 		{UpdateRequest{UseCase: new("both"), Confirmed: true}, `--use-case "both"`},
 		{UpdateRequest{UseCase: new("jumpcloud"), Confirmed: true}, "--sync-account and --sync-password-file are required"},
@@ -91,7 +91,7 @@ func TestUpdateWarnings(t *testing.T) {
 		{"the default by name", UpdateRequest{Disable: new("suspend"), Expire: new("expire"), Dissociation: new("remove"), UserField: new("sAMAccountName")}, ""},
 		{"a milder takeover", UpdateRequest{Takeover: new("retain")}, ""},
 		{"what it is", UpdateRequest{UseCase: new(""), PasswordSync: new("validate-only"), Additional: new(false)}, ""},
-		{"access after disabling", UpdateRequest{Disable: new("ignore")}, "with user_disable_action ignore JumpCloud users whose AD account is disabled can sign in"},
+		{"access after disabling", UpdateRequest{Disable: new("ignore")}, "with user_disable_action ignore, JumpCloud users whose AD account is disabled can sign in"},
 		{"unbind", UpdateRequest{Dissociation: new("unbind")}, "leaves the scope stay"},
 		{"suspend", UpdateRequest{Expire: new("suspend")}, "has expired are suspended"},
 		{"other usernames", UpdateRequest{UserField: new("userPrincipalName")}, "usernames of all imported users become those of userPrincipalName"},
