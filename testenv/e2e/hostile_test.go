@@ -38,8 +38,8 @@ func (in *installation) rss() (kib int) {
 }
 
 // TestG8_HostileClients: whatever clients do to the built binary, it stays
-// alive and small, and an honest client that comes meanwhile is bound within a
-// second. The full list of attacks is run in package gateway.
+// alive and small, and an honest client that comes meanwhile is bound while the
+// hostile ones are there. The full list of attacks is run in package gateway.
 func TestG8_HostileClients(t *testing.T) {
 	w := newWorld(t)
 	w.serve()
@@ -163,11 +163,16 @@ func TestG8_HostileClients(t *testing.T) {
 	w.bindAs(t, before, true)
 }
 
-// wantHonestBind binds within a second, from connect to answer.
+// honest bounds an honest client's bind, from connect to answer. It takes
+// milliseconds, and on a machine under load a second and more; one that waits
+// for hostile clients to be timed out takes ten, the gateway's handshake timeout.
+const honest = 6 * time.Second
+
+// wantHonestBind binds while others attack.
 func wantHonestBind(t *testing.T, address string, conf *tls.Config, dn string) {
 	t.Helper()
 	start := time.Now()
-	d := tls.Dialer{NetDialer: &net.Dialer{Deadline: start.Add(time.Second)}, Config: conf}
+	d := tls.Dialer{NetDialer: &net.Dialer{Deadline: start.Add(honest)}, Config: conf}
 	raw, err := d.Dial("tcp", address)
 	if err != nil {
 		t.Fatal("an honest client:", err)
@@ -175,7 +180,7 @@ func wantHonestBind(t *testing.T, address string, conf *tls.Config, dn string) {
 	conn := ldap.NewConn(raw, true)
 	conn.Start()
 	defer conn.Close()
-	conn.SetTimeout(time.Until(start.Add(time.Second)))
+	conn.SetTimeout(time.Until(start.Add(honest)))
 	if err := conn.Bind(dn, before); err != nil {
 		t.Fatal("an honest client's bind:", err)
 	}
