@@ -3,6 +3,7 @@
 # make test       every test, with the race detector; TESTARGS="-run X ./gateway" narrows it
 # make e2e        the whole-program tests only
 # make crash      kill the daemon CRASHROUNDS times at every step of its work, and check that nothing was lost
+# make soak       the random histories, flipped bytes and outages in full length, without the race detector
 # make ci         what CI runs: checks, a short fuzz of each target, then make test
 # make fuzz       every fuzz target for FUZZTIME each
 # make bench      the gateway against other relays; BENCHFLAGS="-workloads search -rounds 5" passes flags (-h lists them)
@@ -23,7 +24,7 @@ TESTARGS  ?=
 BENCHARGS ?=
 BENCHFLAGS ?=
 
-.PHONY: build dev test e2e crash ci check fuzz bench bench-go bench-import bench-delegate import-story clean
+.PHONY: build dev test e2e crash soak ci check fuzz bench bench-go bench-import bench-delegate import-story clean
 .DEFAULT_GOAL := build
 
 build:
@@ -42,6 +43,10 @@ e2e:
 
 crash:
 	testenv/scripts/test.sh -count=1 -v -timeout 2h -run 'CrashMatrix|KilledAtEverySync|SyncedBeforeTheAnswer|DiskFull|Outage' ./testenv/e2e -crash-rounds $(CRASHROUNDS) $(TESTARGS)
+
+# With the race detector, in make test, these are shorter.
+soak:
+	go test -count=1 -v -timeout 1h -run 'RandomHistories|SumOfTheLog|FlippedBytes|Converge|LongOutage|OutageOfHours' ./store ./replicate/...
 
 check:
 	testenv/scripts/check.sh

@@ -3,3 +3,5 @@
 package store
 
 const raceDetector = false
+
+const histories = 4

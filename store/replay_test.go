@@ -20,7 +20,7 @@ import (
 // changes agree with the states, before and after opening again.
 func TestL1_StatesAreTheSumOfTheLog(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(4) {
+	for seed := range uint64(histories) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			f := newStore(t)
 			r := rand.New(rand.NewPCG(seed, 1))

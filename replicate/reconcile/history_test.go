@@ -121,7 +121,7 @@ func (h *history) openReasons() string {
 // TestI3_RandomHistories: whatever administrators do, and whatever fails on
 // the way, in the end JumpCloud is what a full compare wants it to be.
 func TestI3_RandomHistories(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(histories) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			h := &history{world: newWorld(t), rnd: rand.New(rand.NewPCG(seed, 3))}
 			for _, name := range groups[1:] {

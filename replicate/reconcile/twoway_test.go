@@ -130,7 +130,7 @@ func (c *company) disturb() {
 // of every pair that is replicated, and nothing is written any more.
 func TestS5_RandomHistories(t *testing.T) {
 	for _, use := range []identity.UseCase{identity.UseTwoWay, identity.UseJumpCloud} {
-		for seed := range uint64(6) {
+		for seed := range uint64(histories / 2) {
 			t.Run(fmt.Sprint(use, " ", seed), func(t *testing.T) {
 				c := &company{world: newWorld(t, useCase(use)), rnd: rand.New(rand.NewPCG(seed, 6))}
 				c.lossy = &lossy{Writer: c.writer}
