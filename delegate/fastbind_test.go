@@ -29,6 +29,7 @@ type stubDC struct {
 	served   sync.WaitGroup
 	noFast   atomic.Bool // it says that it has fast bind, and refuses it
 	pso      atomic.Bool // alice has a Password Settings Object
+	hidden   atomic.Bool // it may not be read
 
 	conns, fastBinds, plainBinds atomic.Int64 // served so far; binds of the account alone
 }
@@ -109,6 +110,9 @@ func (d *stubDC) answer(msg ldapwire.Message, fast *bool) []byte {
 			}
 		}
 		if string(req.BaseDN) == strictPSO {
+			if d.hidden.Load() {
+				return ldapwire.AppendSearchDone(nil, msg.ID, ldapwire.ResultNoSuchObject, "", "")
+			}
 			entry = []ldapwire.AttributeValues{{Type: "msDS-LockoutThreshold", Values: [][]byte{[]byte("3")}},
 				{Type: "msDS-LockoutObservationWindow", Values: [][]byte{[]byte("-18000000000")}}} // 30 minutes
 		}
@@ -184,5 +188,11 @@ func TestG7_OwnThreshold(t *testing.T) {
 	d.pso.Store(true)
 	if n := reached(); n != 2 {
 		t.Errorf("with a threshold of 3 %d wrong passwords reached the controller, want 2", n)
+	}
+	v, d = newStubbed(t)
+	d.pso.Store(true)
+	d.hidden.Store(true)
+	if n := reached(); n != guessedThreshold-1 {
+		t.Errorf("with a threshold that is hidden %d wrong passwords reached the controller, want %d", n, guessedThreshold-1)
 	}
 }
