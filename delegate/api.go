@@ -113,7 +113,7 @@ func unauthorized(w http.ResponseWriter) {
 func (a *api) needs(scope Scope, do http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.ClientCertificates && r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-			do(w, r)
+			do(w, r.WithContext(withCaller(r.Context(), "certificate "+r.TLS.VerifiedChains[0][0].Subject.String())))
 			return
 		}
 		scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -123,7 +123,7 @@ func (a *api) needs(scope Scope, do http.HandlerFunc) http.Handler {
 		}
 		token := secret.Take([]byte(strings.TrimSpace(value)))
 		defer token.Wipe()
-		_, ok, err := a.Tokens.Authorize(r.Context(), token, string(scope))
+		name, ok, err := a.Tokens.Authorize(r.Context(), token, string(scope))
 		switch {
 		case err != nil:
 			a.Log.Error("bearer token not checked", "err", err)
@@ -132,9 +132,26 @@ func (a *api) needs(scope Scope, do http.HandlerFunc) http.Handler {
 		case !ok:
 			unauthorized(w)
 		default:
-			do(w, r)
+			do(w, r.WithContext(withCaller(r.Context(), "token "+name)))
 		}
 	})
+}
+
+// callerKey is the key of a caller's name in a context.
+type callerKey struct{}
+
+// withCaller says on whose behalf something is done, for the log: which token or
+// certificate was presented.
+func withCaller(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, callerKey{}, name)
+}
+
+// callerOf is who that was; who does not come through the API is the portal.
+func callerOf(ctx context.Context) string {
+	if name, ok := ctx.Value(callerKey{}).(string); ok {
+		return name
+	}
+	return "portal"
 }
 
 // clientOf is the address of who types the password.
@@ -216,6 +233,7 @@ func (a *api) change(w http.ResponseWriter, r *http.Request) {
 
 func (a *api) password(w http.ResponseWriter, r *http.Request) {
 	info, err := a.Validator.Password(r.Context(), r.PathValue("name"))
+	a.Log.Info("password status asked for", "account", info.User.GUID.String(), "known", err == nil, "caller", callerOf(r.Context()))
 	switch {
 	case errors.Is(err, ErrNoUser):
 		fail(w, http.StatusNotFound, "no such user")

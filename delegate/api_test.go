@@ -3,6 +3,9 @@ package delegate
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"io"
@@ -94,6 +97,48 @@ func (r *apiRig) do(method, path, token, body string, set ...func(*http.Request)
 func credentials(name, password string) string {
 	b, _ := json.Marshal(map[string]string{"username": name, "password": password})
 	return string(b)
+}
+
+// TestAPI_Caller: the log says whose token or certificate each request had.
+func TestAPI_Caller(t *testing.T) {
+	r := newAPIRig(t, func(w *world) { w.cfg.Set = w })
+	r.inCloud("zoe")
+	r.do("POST", "/v1/validate", "validate", credentials("alice", right))
+	r.do("POST", "/v1/validate", "validate", credentials("alice", "Wrong.Pass1"))
+	r.do("POST", "/v1/change-password", "change", `{"username":"alice","oldPassword":"`+right+`","newPassword":"`+fresh+`"}`)
+	r.do("POST", "/v1/change-password", "change", `{"username":"zoe","oldPassword":"`+theirs+`","newPassword":"`+fresh+`"}`)
+	r.do("GET", "/v1/users/alice/password", "status", "")
+	log := r.log.buf.String()
+	for _, what := range []string{"sign-in accepted", "sign-in not accepted", "password change", "password change at JumpCloud", "password status asked for"} {
+		if !logged(log, `msg="`+what+`"`, `caller="token test"`) {
+			t.Errorf("%s: the log does not say by whose token\n%s", what, log)
+		}
+	}
+	if strings.Contains(log, right) || strings.Contains(log, fresh) {
+		t.Error("a password is in the log")
+	}
+
+	r.handler = Handler(APIConfig{Validator: r.Validator, Tokens: r, Log: r.cfg.Log, ClientCertificates: true})
+	r.do("POST", "/v1/validate", "", credentials("bob", right), func(req *http.Request) {
+		req.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{Subject: pkix.Name{CommonName: "portal"}}}}}
+	})
+	if !logged(r.log.buf.String(), `msg="sign-in accepted"`, `caller="certificate CN=portal"`) {
+		t.Error("the log does not say by whose certificate")
+	}
+}
+
+// logged: a line has all of these.
+func logged(log string, parts ...string) bool {
+	for line := range strings.Lines(log) {
+		all := true
+		for _, p := range parts {
+			all = all && strings.Contains(line, p)
+		}
+		if all {
+			return true
+		}
+	}
+	return false
 }
 
 // TestAPI_Answers: each status, with a body as it is described.

@@ -122,7 +122,7 @@ func (v *Validator) write(ctx context.Context, s subject, old, new secret.Bytes)
 	res, err := conn.result(sending, frame, ldapwire.OpModifyResponse, nil)
 	outcome, reason := settled(res, err)
 	settle(outcome, reason)
-	v.cfg.Log.Info("password change", "account", s.account.GUID.String(), "outcome", string(outcome), "reason", reason)
+	v.cfg.Log.Info("password change", "account", s.account.GUID.String(), "outcome", string(outcome), "reason", reason, "caller", callerOf(ctx))
 	switch outcome {
 	case identity.OutcomeAccepted:
 		return ChangeResult{Outcome: Changed}

@@ -113,7 +113,7 @@ func (v *Validator) setInCloud(ctx context.Context, s subject, new secret.Bytes)
 		v.cfg.Log.Warn("password not changed at JumpCloud, as far as is known", "user", s.cloud.ID, "err", err)
 	}
 	settle(outcome, reason)
-	v.cfg.Log.Info("password change at JumpCloud", "user", s.cloud.ID, "account", s.account.GUID.String(), "outcome", string(outcome))
+	v.cfg.Log.Info("password change at JumpCloud", "user", s.cloud.ID, "account", s.account.GUID.String(), "outcome", string(outcome), "caller", callerOf(ctx))
 	return r
 }
 

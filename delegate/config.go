@@ -15,7 +15,8 @@ import (
 
 // Bounds of what is looked at, in bytes.
 const (
-	MaxName     = 320 // of a mail address
+	MaxName     = 320  // of a mail address
+	MaxDN       = 2048 // of a distinguished name
 	MaxPassword = 1024
 )
 

@@ -233,6 +233,12 @@ func (d *directory) byGUID(ctx context.Context, guid identity.GUID) (*entry, err
 func (d *directory) byName(ctx context.Context, n name) (*entry, error) {
 	sub := ldapwire.SearchParams{BaseDN: d.BaseDN, Scope: ldapwire.ScopeSubtree}
 	switch n.kind {
+	case nameGUID:
+		guid, err := identity.ParseGUID(n.text)
+		if err != nil {
+			return nil, err
+		}
+		return d.byGUID(ctx, guid)
 	case nameDN:
 		return d.lookUp(ctx, ldapwire.SearchParams{BaseDN: n.text, Scope: ldapwire.ScopeBase, Filter: person("objectClass", "user")})
 	case nameSAM:

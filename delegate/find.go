@@ -49,7 +49,7 @@ func (v *Validator) find(ctx context.Context, n name) (subject, error) {
 }
 
 // mayBeCloud: who the name is may be asked at JumpCloud too.
-func (n name) mayBeCloud() bool { return n.kind != nameDN && n.domain == "" }
+func (n name) mayBeCloud() bool { return n.kind != nameDN && n.kind != nameGUID && n.domain == "" }
 
 // orNobody makes a subject about which JumpCloud does not answer nobody's.
 func orNobody(s subject, err error) func(name) (subject, error) {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/dirgate/dirgate/store/identity"
 )
 
 // nameKind is the form of a name.
@@ -14,6 +16,7 @@ const (
 	nameMail                 // userPrincipalName or mail address
 	nameDN
 	nameCloud // of a DN in JumpCloud's LDAP
+	nameGUID  // the DN <GUID=objectGUID> (MS-ADTS 3.1.1.3.1.2.4)
 )
 
 // name is a name as a user writes it, by its form.
@@ -26,7 +29,7 @@ type name struct {
 // parseName reads a name; false: it is nobody's.
 func parseName(text string) (name, bool) {
 	text = strings.TrimSpace(text)
-	if text == "" || len(text) > MaxName || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+	if text == "" || len(text) > MaxDN || len(text) > MaxName && !strings.Contains(text, "=") || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
 		return name{}, false
 	}
 	if domain, sam, ok := strings.Cut(text, `\`); ok && !strings.Contains(domain, "=") {
@@ -35,6 +38,10 @@ func parseName(text string) (name, bool) {
 	if strings.Contains(text, "=") {
 		if uid, ok := cloudUID(text); ok {
 			return name{kind: nameCloud, text: uid}, uid != ""
+		}
+		if hex, ok := strings.CutPrefix(strings.ToUpper(text), "<GUID="); ok {
+			guid, err := identity.ParseGUID(strings.ToLower(strings.TrimSuffix(hex, ">")))
+			return name{kind: nameGUID, text: guid.String()}, err == nil
 		}
 		return name{kind: nameDN, text: text}, true
 	}

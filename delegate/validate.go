@@ -169,9 +169,9 @@ func (v *Validator) validate(ctx context.Context, username string, password secr
 	defer cancel()
 	s, verdict := v.signIn(ctx, username, password, client, true)
 	if verdict.Verdict == Accepted && s.domain != nil {
-		v.cfg.Log.Info("sign-in accepted", "account", s.account.GUID.String(), "authority", string(verdict.Authority))
+		v.cfg.Log.Info("sign-in accepted", "account", s.account.GUID.String(), "authority", string(verdict.Authority), "caller", callerOf(ctx))
 	} else {
-		v.cfg.Log.Info("sign-in not accepted", "account", s.account.GUID.String(), "authority", string(verdict.Authority), "verdict", string(verdict.Verdict), "reason", string(verdict.Reason))
+		v.cfg.Log.Info("sign-in not accepted", "account", s.account.GUID.String(), "authority", string(verdict.Authority), "verdict", string(verdict.Verdict), "reason", string(verdict.Reason), "caller", callerOf(ctx))
 	}
 	return verdict
 }

@@ -57,6 +57,33 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestNames_Long: a DN may be longer than a name, and the account is found by its
+// objectGUID wherever it is, and by nothing that only looks like one.
+func TestNames_Long(t *testing.T) {
+	w := newWorld(t)
+	long, err := w.ad.AddUser(adsim.User{Name: strings.Repeat("long", 100), Password: pw(right)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := w.Validate(t.Context(), long, pw(right), "192.0.2.1")
+	if len(long) <= MaxName || v.Verdict != Accepted {
+		t.Fatalf("a DN of %d bytes: %+v", len(long), v)
+	}
+	byGUID := "<GUID=" + v.User.GUID.String() + ">"
+	for _, name := range []string{byGUID, strings.ToLower(byGUID)} {
+		w.want(name, right, "accepted ad")
+		if info, err := w.Password(t.Context(), name); err != nil || info.User.DN != long {
+			t.Errorf("%s: %+v, %v", name, info, err)
+		}
+	}
+	w.wantChange("<GUID="+w.Validate(t.Context(), "alice", pw(right), "").User.GUID.String()+">", right, fresh, Changed, "")
+	w.want("alice", fresh, "accepted ad")
+	for _, name := range []string{"<GUID=" + strings.Repeat("0", 8) + "-0000-0000-0000-000000000009>", "<GUID=>", "<GUID=x>", "<SID=S-1-5-18>",
+		strings.Repeat("x", MaxName+1), "CN=" + strings.Repeat("x", MaxDN)} {
+		w.want(name, right, "refused bad_credentials")
+	}
+}
+
 // TestD1_WhoIsAsked: the authority's directory is asked, and no other.
 func TestD1_WhoIsAsked(t *testing.T) {
 	w := newWorld(t)

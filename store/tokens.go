@@ -144,15 +144,19 @@ func tokens(txn *badger.Txn) (all []storedToken, err error) {
 // RevokeToken ends a token at once and for good. The error wraps ErrNotFound
 // when there is none of that id.
 func (s *Store) RevokeToken(ctx context.Context, id string, now time.Time) error {
+	name, revoked := "", false
 	err := s.changeToken(ctx, id, func(t *storedToken) bool {
-		if !t.RevokedAt.IsZero() {
-			return false
+		name, revoked = t.Name, t.RevokedAt.IsZero()
+		if revoked {
+			t.RevokedAt = now
 		}
-		t.RevokedAt = now
-		return true
+		return revoked
 	})
 	if err != nil {
 		return fmt.Errorf("revoke token %q: %w", id, err)
+	}
+	if revoked {
+		s.log.Info("token revoked", "id", id, "name", name)
 	}
 	return nil
 }

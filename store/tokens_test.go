@@ -3,6 +3,9 @@ package store
 import (
 	"bytes"
 	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +72,25 @@ func TestTokens(t *testing.T) {
 	ok(t, err)
 	if !report.OK() {
 		t.Error(report.Summary())
+	}
+}
+
+// TestTokenRevoked_Logged: the log says which token ended, once.
+func TestTokenRevoked_Logged(t *testing.T) {
+	var logged bytes.Buffer
+	f := &fixture{keys: newKeys(t), dir: filepath.Join(t.TempDir(), "log")}
+	o := f.options()
+	o.Log = slog.New(slog.NewTextHandler(&logged, nil))
+	st, err := Open(o)
+	ok(t, err)
+	made, text, err := st.CreateToken(t.Context(), Token{Name: "portal of the north", Scopes: []string{ScopeValidate}}, start)
+	ok(t, err)
+	ok(t, st.RevokeToken(t.Context(), made.ID, start))
+	ok(t, st.RevokeToken(t.Context(), made.ID, start))
+	ok(t, st.Close())
+	want := `msg="token revoked" id=` + made.ID + ` name="portal of the north"`
+	if n := strings.Count(logged.String(), want); n != 1 || strings.Contains(logged.String(), string(text.Expose())) {
+		t.Errorf("told %d times, or with the token:\n%s", n, logged.String())
 	}
 }
 

@@ -211,7 +211,7 @@ func cloudUser(u jumpcloud.User, adID string) delegate.CloudUser {
 // Delegation is the domain's delegation state; an AD object that does not say
 // has none.
 func (f *cloudFacts) Delegation(ctx context.Context, domain string) (delegate.Delegation, error) {
-	return fact(ctx, f, "delegation\x00"+domain, 2*factsFresh, func(ctx context.Context) (delegate.Delegation, error) {
+	return fact(ctx, f, "delegation\x00"+domain, delegationLook, func(ctx context.Context) (delegate.Delegation, error) {
 		reg, client, err := f.client(domain)
 		if err != nil {
 			return "", err

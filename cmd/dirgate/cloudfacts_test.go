@@ -258,7 +258,7 @@ func TestTendDelegation(t *testing.T) {
 	set("PENDING")
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- w.tendDelegation(ctx) }()
+	go func() { ended <- w.tendDelegation(ctx, time.Hour, func(string) {}) }()
 	const kept = "JumpCloud keeps the delegation pending"
 	log.wait(t, kept) // as no agent of its own has reported
 	stop()
@@ -288,6 +288,58 @@ func TestTendDelegation(t *testing.T) {
 	w.cloud.Fail(jcsim.Fault{PathPrefix: "/api", Times: 10_000, Kind: jcsim.Status, Code: 500})
 	w.moveDelegation(t.Context(), w.reg, waits)
 	log.wait(t, "delegation state not moved")
+}
+
+// TestTendDelegation_Switched: a state that is switched at JumpCloud is noticed
+// within one look, once, and what sign-ins are decided by follows as soon.
+func TestTendDelegation_Switched(t *testing.T) {
+	w, log := newBothSides(t)
+	facts := newCloudFacts(w.domains)
+	facts.now = func() time.Time { return w.now }
+	state := func(want string) {
+		t.Helper()
+		if got, err := facts.Delegation(t.Context(), w.reg.Name); err != nil || string(got) != want {
+			t.Errorf("decided by %q, %v, want %q", got, err, want)
+		}
+	}
+	set := func(state string) {
+		t.Helper()
+		if err := w.cloud.SetDelegation(w.reg.JumpCloud.ADID, state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("DISABLED")
+	state("DISABLED")
+	ctx, stop := context.WithCancel(t.Context())
+	ended, changed := make(chan error, 1), make(chan string, 100)
+	go func() {
+		ended <- w.tendDelegation(ctx, time.Millisecond, func(domain string) { changed <- domain })
+	}()
+	looks := w.cloud.Counts()["GET /api/v2/activedirectories"]
+	for w.cloud.Counts()["GET /api/v2/activedirectories"] < looks+5 {
+		select {
+		case domain := <-changed:
+			t.Fatalf("%s: nothing was switched", domain)
+		case <-t.Context().Done():
+			t.Fatal("not looked at")
+		default:
+		}
+	}
+	set("ENABLED")
+	if got := <-changed; got != w.reg.Name {
+		t.Errorf("got %q", got)
+	}
+	log.wait(t, "from=DISABLED to=ENABLED")
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if len(changed) != 0 {
+		t.Error("told more than once")
+	}
+	state("DISABLED")
+	w.now = w.now.Add(delegationLook)
+	state("ENABLED")
 }
 
 // TestCloudPasswords: what JumpCloud's answers to a change mean, what is on its

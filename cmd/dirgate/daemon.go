@@ -230,7 +230,7 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) error {
 	group.Go(func() error { return served(adminServer.Serve(d.admin)) })
 	if d.engine != nil {
 		group.Go(func() error { return d.engine.Run(background) })
-		group.Go(func() error { return d.tendDelegation(background) })
+		group.Go(func() error { return d.tendDelegation(background, delegationLook, d.supervisor.Changed) })
 		group.Go(func() error { return d.supervisor.Run(background) })
 	}
 	if d.gateway != nil {

@@ -189,19 +189,25 @@ func (n neverWritable) DialWritable(ctx context.Context) (*tls.Conn, string, err
 	return n.Dial(ctx)
 }
 
-// delegationEvery is how often the delegation state is looked at.
-const delegationEvery = 10 * time.Minute
+const (
+	// delegationLook is how often the delegation state is looked at: at JumpCloud
+	// an administrator may switch it at any time.
+	delegationLook = 5 * time.Second
+	// delegationEvery is how often JumpCloud is asked for another one.
+	delegationEvery = 10 * time.Minute
+)
 
 // tendDelegation tells JumpCloud that the import it waits for runs, until ctx
-// ends (see delegate.NextDelegation).
-func (d *daemon) tendDelegation(ctx context.Context) error {
-	ticker := time.NewTicker(delegationEvery)
+// ends (see delegate.NextDelegation), and changed of domains whose state became
+// another: users are told who checks their passwords by it.
+func (d *daemon) tendDelegation(ctx context.Context, look time.Duration, changed func(domain string)) error {
+	ticker := time.NewTicker(look)
 	defer ticker.Stop()
-	waits := make(map[string]bool)
+	t := tended{seen: make(map[string]delegate.Delegation), asked: make(map[string]time.Time), waits: make(map[string]bool)}
 	for {
 		if all, err := d.domains.registered(); err == nil {
 			for _, reg := range all {
-				d.moveDelegation(ctx, reg, waits)
+				d.tendDomain(ctx, reg, t, changed)
 			}
 		} else if !errors.Is(err, errNoDomain) {
 			d.log.Warn("delegation states not looked at", "err", err)
@@ -211,6 +217,32 @@ func (d *daemon) tendDelegation(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
+	}
+}
+
+// tended is what is known of the domains' delegation, by domain.
+type tended struct {
+	seen  map[string]delegate.Delegation
+	asked map[string]time.Time
+	waits map[string]bool
+}
+
+// tendDomain looks at the state of one domain. What JumpCloud does not answer is
+// told by moveDelegation, which asks less often.
+func (d *daemon) tendDomain(ctx context.Context, reg store.Domain, t tended, changed func(domain string)) {
+	state, err := newCloudFacts(d.domains).Delegation(ctx, reg.Name)
+	if err == nil {
+		before, known := t.seen[reg.Name]
+		t.seen[reg.Name] = state
+		if known && before != state {
+			d.log.Info("delegated password validation was switched at JumpCloud", "domain", reg.Name, "from", string(before), "to", string(state))
+			delete(t.asked, reg.Name)
+			changed(reg.Name)
+		}
+	}
+	if asked, ok := t.asked[reg.Name]; !ok || time.Since(asked) >= delegationEvery {
+		t.asked[reg.Name] = time.Now()
+		d.moveDelegation(ctx, reg, t.waits)
 	}
 }
 

@@ -36,7 +36,9 @@ func (p *Portal) account(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	info, err := p.cfg.Directory.Password(r.Context(), s.name)
-	if errors.Is(err, delegate.ErrNoUser) { // renamed, moved or deleted meanwhile
+	// Deleted meanwhile, or, of JumpCloud alone, renamed: another may have the
+	// name now.
+	if errors.Is(err, delegate.ErrNoUser) || err == nil && !s.is(info.User) {
 		p.leave(w, r, id, note{Reason: ended})
 		return
 	}
@@ -93,7 +95,7 @@ func (p *Portal) copied(w http.ResponseWriter, r *http.Request) {
 	info, err := p.cfg.Directory.Password(r.Context(), s.name)
 	w.Header().Set("Content-Type", "application/json")
 	switch {
-	case err != nil:
+	case err != nil || !s.is(info.User):
 		w.WriteHeader(http.StatusServiceUnavailable)
 		_, _ = w.Write([]byte("{}\n"))
 	case info.InSync:

@@ -22,7 +22,7 @@ const right = "Right-Pässwörd1"
 // that a test sets.
 type fake struct {
 	mu       sync.Mutex
-	accounts map[string]*account // by name and by DN; guarded by mu
+	accounts map[string]*account // by name and by GUID; guarded by mu
 	policies delegate.Policies   // guarded by mu
 	down     bool                // guarded by mu
 	clients  []string            // guarded by mu
@@ -46,7 +46,7 @@ func newFake() *fake {
 		u := delegate.User{Username: name, DisplayName: name + " Archer", DN: "CN=" + name + ",DC=corp,DC=test", GUID: identity.GUID{byte(i + 1)}, JumpCloudID: "jc-" + name}
 		a := &account{user: u, password: right, authority: delegate.ByAD, info: delegate.PasswordInfo{User: u, Status: delegate.StatusActive,
 			Authority: delegate.ByAD, ChangedAt: delegate.ByAD, InSync: true, SetAt: time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC)}}
-		f.accounts[name], f.accounts[u.DN] = a, a
+		f.accounts[name], f.accounts["<GUID="+u.GUID.String()+">"] = a, a
 	}
 	for name, reason := range map[string]delegate.Reason{"dave": delegate.MustChange, "frank": delegate.Expired, "carol": delegate.Disabled, "gone": delegate.AccountExpired,
 		"hours": delegate.NotPermittedNow, "pending": delegate.DelegationPending, "nodelegation": delegate.NotDelegated, "jcexpired": delegate.Expired} {

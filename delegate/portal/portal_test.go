@@ -114,6 +114,27 @@ func (a answer) want(t *testing.T, code int, location string) {
 	}
 }
 
+// TestSession_OfAnotherUser: a session whose name is another user's by now shows
+// that one to nobody.
+func TestSession_OfAnotherUser(t *testing.T) {
+	s, f := newServer(t)
+	u := delegate.User{Username: "zoe", DisplayName: "Zoe Alone", JumpCloudID: "jc-zoe"}
+	f.set(func(f *fake) {
+		f.accounts["zoe"] = &account{user: u, password: right, authority: delegate.ByJumpCloud,
+			info: delegate.PasswordInfo{User: u, Status: delegate.StatusActive, Authority: delegate.ByJumpCloud, ChangedAt: delegate.ByJumpCloud, InSync: true}}
+	})
+	c := newClient(t, s)
+	c.signIn("zoe", right).want(t, http.StatusSeeOther, "/account")
+	c.get("/account").want(t, http.StatusOK, "")
+	c.get("/account/copy").want(t, http.StatusOK, "")
+	f.set(func(f *fake) { f.accounts["zoe"].info.User.JumpCloudID = "jc-another" })
+	c.get("/account/copy").want(t, http.StatusServiceUnavailable, "")
+	c.get("/account").want(t, http.StatusSeeOther, "/sign-in")
+	if c.session() != "" {
+		t.Error("the session goes on")
+	}
+}
+
 // TestD5_SignIn: where each verdict leads, and that whoever has the wrong
 // password is told one thing of all accounts.
 func TestD5_SignIn(t *testing.T) {

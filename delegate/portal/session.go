@@ -46,6 +46,11 @@ func (s session) owner() string {
 	return s.name
 }
 
+// is reports whether a user is the session's.
+func (s session) is(u delegate.User) bool {
+	return session{user: u, name: s.name}.owner() == s.owner()
+}
+
 func (s session) over(now time.Time) bool {
 	life := sessionLife
 	if s.must != "" {

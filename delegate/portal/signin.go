@@ -94,7 +94,7 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 	v := p.cfg.Directory.Validate(r.Context(), name, f["password"], clientOf(r))
 	s := session{name: name}
 	if v.User != nil {
-		s.user, s.name = *v.User, cmp.Or(v.User.DN, name)
+		s.user, s.name = *v.User, nameOf(*v.User, name)
 	}
 	switch {
 	case v.Verdict == delegate.Accepted:
@@ -105,6 +105,15 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 	default:
 		p.refuse(w, r, note{Reason: told(v), Authority: v.Authority, Wait: v.RetryAfter, Name: name})
 	}
+}
+
+// nameOf is what the Directory is asked by: the account, however it is called or
+// moved meanwhile, or, of users of JumpCloud alone, the name that was typed.
+func nameOf(u delegate.User, typed string) string {
+	if u.GUID.IsZero() {
+		return typed
+	}
+	return "<GUID=" + u.GUID.String() + ">"
 }
 
 // begin opens a session. The visitor's cookie ends, so that its token is good
