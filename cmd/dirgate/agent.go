@@ -67,16 +67,8 @@ func agentCommand(io streams) *cli.Command {
 }
 
 func agentList(c *cli.Context, io streams) error {
-	return withBackend(c, io, func(b admin.Backend) error {
-		all, err := b.Agents(c.Context, c.String("domain"))
-		if err != nil {
-			return fmt.Errorf("agent list: %w", err)
-		}
-		if c.String("output") == "json" {
-			return writeList(io.out, all)
-		}
-		return printAgents(io, all)
-	})
+	ask := func(b admin.Backend) ([]admin.Agents, error) { return b.Agents(c.Context, c.String("domain")) }
+	return showList(c, io, ask, func(all []admin.Agents) error { return printAgents(io, all) })
 }
 
 func printAgents(io streams, all []admin.Agents) error {

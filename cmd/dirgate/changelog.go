@@ -52,7 +52,7 @@ func changelogCommand(io streams) *cli.Command {
 			command(&cli.Command{
 				Name: "retry", Usage: "try a dead letter again", ArgsUsage: "SEQ",
 				Action: func(c *cli.Context) error {
-					return onChange(c, io, func(b admin.Backend, seq identity.Seq) error { return b.Retry(c.Context, seq) })
+					return changeOne(c, io, "is to be tried again", func(b admin.Backend, seq identity.Seq) error { return b.Retry(c.Context, seq) })
 				},
 			}, 1),
 			command(&cli.Command{
@@ -65,7 +65,7 @@ func changelogCommand(io streams) *cli.Command {
 					if !c.Bool("yes") && !confirm(io, "Change "+plain(c.Args().First())+" will not be carried out, and a password in it is destroyed. Discard it?") {
 						return errors.New("changelog discard: not confirmed; nothing was done (use --yes without a terminal)")
 					}
-					return onChange(c, io, func(b admin.Backend, seq identity.Seq) error {
+					return changeOne(c, io, "is discarded", func(b admin.Backend, seq identity.Seq) error {
 						return b.Discard(c.Context, seq, c.String("reason"))
 					})
 				},
@@ -83,6 +83,24 @@ func confirm(io streams, question string) bool {
 		fmt.Fprintln(io.err) // nobody has ended the line
 	}
 	return err == nil && (reply == "y" || reply == "yes")
+}
+
+// changeOne is onChange that says what was done, as text or as the change is now.
+func changeOne(c *cli.Context, io streams, what string, do func(admin.Backend, identity.Seq) error) error {
+	return onChange(c, io, func(b admin.Backend, seq identity.Seq) error {
+		if err := do(b, seq); err != nil {
+			return err
+		}
+		if c.String("output") != "json" {
+			_, err := fmt.Fprintf(io.out, "change %s %s\n", seq, what)
+			return err
+		}
+		e, err := b.Change(c.Context, seq)
+		if err != nil {
+			return err
+		}
+		return writeJSON(io.out, e)
+	})
 }
 
 func onChange(c *cli.Context, io streams, do func(admin.Backend, identity.Seq) error) error {
@@ -116,16 +134,8 @@ func changelogList(c *cli.Context, io streams) error {
 		}
 		q.Status = append(q.Status, identity.Status(text))
 	}
-	return withBackend(c, io, func(b admin.Backend) error {
-		entries, err := b.Changes(c.Context, q)
-		if err != nil {
-			return fmt.Errorf("changelog list: %w", err)
-		}
-		if c.String("output") == "json" {
-			return writeList(io.out, entries)
-		}
-		return printChanges(io, entries)
-	})
+	ask := func(b admin.Backend) ([]identity.Entry, error) { return b.Changes(c.Context, q) }
+	return showList(c, io, ask, func(entries []identity.Entry) error { return printChanges(io, entries) })
 }
 
 // tailed is how many records tail shows of what there was before.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -27,14 +26,8 @@ func domainCommand(io streams) *cli.Command {
 }
 
 func domainList(c *cli.Context, io streams) error {
-	return withBackend(c, io, func(b admin.Backend) error {
-		all, err := b.Domains(c.Context)
-		if err != nil {
-			return fmt.Errorf("domain list: %w", err)
-		}
-		if c.String("output") == "json" {
-			return writeList(io.out, all)
-		}
+	ask := func(b admin.Backend) ([]store.Domain, error) { return b.Domains(c.Context) }
+	return showList(c, io, ask, func(all []store.Domain) error {
 		var rows [][]string
 		for _, d := range all {
 			rows = append(rows, []string{d.Name, d.NetBIOS, d.UseCase, d.PasswordSync, strings.Join(controllers(d), ","), d.JumpCloud.OrgID})
@@ -56,28 +49,24 @@ func controllers(d store.Domain) []string {
 }
 
 func domainShow(c *cli.Context, io streams) error {
-	return withBackend(c, io, func(b admin.Backend) error {
-		d, err := b.Domain(c.Context, c.Args().First())
-		if err != nil {
-			return fmt.Errorf("domain show: %w", err)
+	type shown struct {
+		store.Domain
+		delegationView
+	}
+	ask := func(b admin.Backend) (s shown, err error) {
+		if s.Domain, err = b.Domain(c.Context, domainArg(c)); err == nil {
+			s.delegationView, err = delegationOf(c, b, s.Name)
 		}
-		delegation, err := delegationOf(c, b, d.Name)
-		if err != nil {
-			return fmt.Errorf("domain show: %w", err)
-		}
-		if c.String("output") == "json" {
-			return writeJSON(io.out, struct {
-				store.Domain
-				delegationView
-			}{d, delegation})
-		}
+		return s, err
+	}
+	return show(c, io, ask, func(d shown) error {
 		actions := d.Actions.WithDefaults()
 		return table(io.out, "DOMAIN\t"+plain(d.Name), [][]string{
 			{"NetBIOS name", d.NetBIOS},
 			{"base DN", d.BaseDN},
 			{"root container", d.RootDN},
 			{"scope group", d.ScopeGroup},
-			{"domain controllers", strings.Join(controllers(d), ", ")},
+			{"domain controllers", strings.Join(controllers(d.Domain), ", ")},
 			{"import account", d.ImportAccount},
 			{"sync account", d.SyncAccount},
 			{"use case", d.UseCase},
@@ -91,7 +80,7 @@ func domainShow(c *cli.Context, io streams) error {
 			{"JumpCloud", d.JumpCloud.URL},
 			{"organisation", d.JumpCloud.OrgID},
 			{"AD object", d.JumpCloud.ADID},
-			{"delegation at JumpCloud", delegation.String()},
+			{"delegation at JumpCloud", d.delegationView.String()},
 			{"agents", strings.Join(d.JumpCloud.AgentIDs, ", ")},
 			{"registered", moment(d.CreatedAt)},
 			{"updated", moment(d.UpdatedAt)},

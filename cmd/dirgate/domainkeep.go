@@ -22,17 +22,10 @@ func domainVerify(io streams) *cli.Command {
 		Action: func(c *cli.Context) error {
 			return withBackend(c, io, func(b admin.Backend) error {
 				a, err := b.VerifyDomain(c.Context, domainArg(c))
-				if c.String("output") == "json" && len(a.Checks) > 0 {
-					if werr := writeJSON(io.out, a); werr != nil {
-						return werr
-					}
-				} else {
-					printChecks(io, a.Checks)
+				if werr := writeAnswer(c, io, a, "", err); werr != nil || err == nil {
+					return werr
 				}
-				if err != nil {
-					return fmt.Errorf("domain verify %s: %w", domainArg(c), err)
-				}
-				return nil
+				return fmt.Errorf("domain verify %s: %w", domainArg(c), err)
 			})
 		},
 	}, 1)
@@ -80,12 +73,7 @@ func rotateAccount(c *cli.Context, io streams, b admin.Backend, req admin.Rotate
 	if err != nil {
 		return fmt.Errorf("domain rotate-credentials %s: %w; the stored password stays", d.Name, err)
 	}
-	if c.String("output") == "json" {
-		return writeJSON(io.out, a)
-	}
-	printChecks(io, a.Checks)
-	_, err = fmt.Fprintf(io.out, "the new password is stored and used from now on\n")
-	return err
+	return writeAnswer(c, io, a, "the new password is stored and used from now on", nil)
 }
 
 func domainRemove(io streams) *cli.Command {

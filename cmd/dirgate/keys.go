@@ -25,15 +25,9 @@ func keyCommand(io streams) *cli.Command {
 			Name:  "rotate",
 			Usage: "begin a new key pair, seal credentials with it, and destroy old private keys that have no more use (a daemon does so every hour by itself)",
 			Action: func(c *cli.Context) error {
-				return withBackend(c, io, func(b admin.Backend) error {
-					r, err := b.RotateKeys(c.Context)
-					if err != nil {
-						return fmt.Errorf("key rotate: %w", err)
-					}
-					if c.String("output") == "json" {
-						return writeJSON(io.out, r)
-					}
-					_, err = fmt.Fprintf(io.out, "epoch %d is in use; destroyed: %v\n", r.Epoch, r.Destroyed)
+				ask := func(b admin.Backend) (admin.Rotation, error) { return b.RotateKeys(c.Context) }
+				return show(c, io, ask, func(r admin.Rotation) error {
+					_, err := fmt.Fprintf(io.out, "epoch %d is in use; destroyed: %v\n", r.Epoch, r.Destroyed)
 					return err
 				})
 			},

@@ -11,9 +11,34 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/dirgate/dirgate/cmd/internal/admin"
 	"github.com/dirgate/dirgate/cmd/internal/config"
 	"github.com/urfave/cli/v2"
 )
+
+// show asks the backend, and prints the answer: as JSON where --output says so,
+// else as text does.
+func show[T any](c *cli.Context, io streams, ask func(admin.Backend) (T, error), text func(T) error) error {
+	return withBackend(c, io, func(b admin.Backend) error {
+		answer, err := ask(b)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s: %w", full(c.Command), err)
+		case c.String("output") == "json":
+			return writeJSON(io.out, answer)
+		}
+		return text(answer)
+	})
+}
+
+// showList is show of a list, which as JSON is empty where there is none, never
+// null.
+func showList[T any](c *cli.Context, io streams, ask func(admin.Backend) ([]T, error), text func([]T) error) error {
+	return show(c, io, func(b admin.Backend) ([]T, error) {
+		list, err := ask(b)
+		return append([]T{}, list...), err
+	}, text)
+}
 
 // writeList prints a list, empty where there is none, never null.
 func writeList[T any](w io.Writer, list []T) error {

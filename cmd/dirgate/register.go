@@ -58,14 +58,26 @@ func register(c *cli.Context, io streams, b admin.Backend, req admin.RegisterReq
 		return err
 	}
 	a, err := b.Register(c.Context, req)
-	if c.String("output") == "json" && err == nil {
+	if werr := writeAnswer(c, io, a, fmt.Sprintf("domain %s is registered", a.Domain.Name), err); werr != nil || err == nil {
+		return werr
+	}
+	return fmt.Errorf("domain register %s: %w; nothing was stored", req.Name, err)
+}
+
+// writeAnswer prints the checks that were made, also when one has failed, and
+// what was done if none has.
+func writeAnswer(c *cli.Context, io streams, a admin.RegisterAnswer, done string, failed error) error {
+	if c.String("output") == "json" {
+		if failed != nil && len(a.Checks) == 0 {
+			return nil
+		}
 		return writeJSON(io.out, a)
 	}
 	printChecks(io, a.Checks)
-	if err != nil {
-		return fmt.Errorf("domain register %s: %w; nothing was stored", req.Name, err)
+	if failed != nil || done == "" {
+		return nil
 	}
-	_, err = fmt.Fprintf(io.out, "domain %s is registered\n", a.Domain.Name)
+	_, err := fmt.Fprintln(io.out, done)
 	return err
 }
 
@@ -133,7 +145,7 @@ func confirmed(c *cli.Context, io streams, domain string, warnings []string) (bo
 
 func registerRequest(c *cli.Context, io streams) (admin.RegisterRequest, error) {
 	req := admin.RegisterRequest{
-		Name: strings.ToLower(strings.TrimSuffix(c.Args().First(), ".")),
+		Name: domainArg(c),
 		DCs:  c.StringSlice("dc"), Site: given(c, "site"),
 		UseCase: given(c, "use-case"), RootDN: given(c, "root-dn"), ScopeGroup: given(c, "scope-group"),
 		PasswordSync: given(c, "password-sync"), ImportAccount: given(c, "import-account"), SyncAccount: given(c, "sync-account"),

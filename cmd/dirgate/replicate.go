@@ -159,16 +159,8 @@ func guardCommand(io streams) *cli.Command {
 			command(&cli.Command{
 				Name: "list", Usage: "list what is held, and why", Flags: which,
 				Action: func(c *cli.Context) error {
-					return withBackend(c, io, func(b admin.Backend) error {
-						held, err := heldBy(c, b)
-						if err != nil {
-							return fmt.Errorf("guard list: %w", err)
-						}
-						if c.String("output") == "json" {
-							return writeList(io.out, held)
-						}
-						return printHeld(io.out, held)
-					})
+					ask := func(b admin.Backend) ([]identity.Entry, error) { return heldBy(c, b) }
+					return showList(c, io, ask, func(held []identity.Entry) error { return printHeld(io.out, held) })
 				},
 			}, 0),
 			command(&cli.Command{

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dirgate/dirgate/cmd/internal/admin"
+	"github.com/dirgate/dirgate/store"
 	"github.com/urfave/cli/v2"
 )
 
@@ -31,15 +32,10 @@ func tokenCreateCommand(io streams) *cli.Command {
 			if life < 0 {
 				return usagef("token create: --expires-in %s: want a duration from now on, or 0 for ever", life)
 			}
-			return withBackend(c, io, func(b admin.Backend) error {
-				made, err := b.CreateToken(c.Context, admin.TokenRequest{Name: c.Args().First(), Scopes: strings.Split(c.String("scopes"), ","), Life: life})
-				if err != nil {
-					return err
-				}
-				if c.String("output") == "json" {
-					return writeJSON(io.out, made)
-				}
-				_, err = fmt.Fprintln(io.out, made.Text)
+			req := admin.TokenRequest{Name: c.Args().First(), Scopes: strings.Split(c.String("scopes"), ","), Life: life}
+			ask := func(b admin.Backend) (admin.TokenAnswer, error) { return b.CreateToken(c.Context, req) }
+			return show(c, io, ask, func(made admin.TokenAnswer) error {
+				_, err := fmt.Fprintln(io.out, made.Text)
 				return err
 			})
 		},
@@ -51,14 +47,8 @@ func tokenListCommand(io streams) *cli.Command {
 		Name:  "list",
 		Usage: "list the tokens, with those that ended in the last 30 days",
 		Action: func(c *cli.Context) error {
-			return withBackend(c, io, func(b admin.Backend) error {
-				list, err := b.Tokens(c.Context)
-				if err != nil {
-					return err
-				}
-				if c.String("output") == "json" {
-					return writeList(io.out, list)
-				}
+			ask := func(b admin.Backend) ([]store.Token, error) { return b.Tokens(c.Context) }
+			return showList(c, io, ask, func(list []store.Token) error {
 				var rows [][]string
 				for _, t := range list {
 					state := "good"

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/dirgate/dirgate/cmd/internal/admin"
 	"github.com/urfave/cli/v2"
@@ -41,8 +40,7 @@ func domainUpdate(io streams) *cli.Command {
 }
 
 func updateDomain(c *cli.Context, io streams, b admin.Backend) error {
-	name := strings.ToLower(strings.TrimSuffix(c.Args().First(), "."))
-	stored, err := b.Domain(c.Context, name)
+	stored, err := b.Domain(c.Context, domainArg(c))
 	if err != nil {
 		return fmt.Errorf("domain update: %w", err)
 	}
@@ -65,13 +63,9 @@ func updateDomain(c *cli.Context, io streams, b admin.Backend) error {
 		return err
 	}
 	a, err := b.Update(c.Context, req)
-	if c.String("output") == "json" && err == nil {
-		return writeJSON(io.out, a)
+	done := fmt.Sprintf("domain %s is updated; see dirgate domain show %s", a.Domain.Name, a.Domain.Name)
+	if werr := writeAnswer(c, io, a, done, err); werr != nil || err == nil {
+		return werr
 	}
-	printChecks(io, a.Checks)
-	if err != nil {
-		return fmt.Errorf("domain update %s: %w; nothing was stored", stored.Name, err)
-	}
-	_, err = fmt.Fprintf(io.out, "domain %s is updated; see dirgate domain show %s\n", a.Domain.Name, a.Domain.Name)
-	return err
+	return fmt.Errorf("domain update %s: %w; nothing was stored", stored.Name, err)
 }

@@ -63,16 +63,9 @@ type Agents struct {
 
 // Agents says what works here, and which agents JumpCloud knows.
 func (l *Local) Agents(ctx context.Context, domain string) (all []Agents, err error) {
-	domains, err := l.Store.Domains()
+	domains, err := l.domainsFor(domain)
 	if err != nil {
 		return nil, err
-	}
-	if domain != "" {
-		d, err := l.pick(domain)
-		if err != nil {
-			return nil, err
-		}
-		domains = []store.Domain{d}
 	}
 	for _, d := range domains {
 		a := Agents{Domain: d.Name, Node: l.Node, Work: []reconcile.Status{}}

@@ -159,3 +159,12 @@ func (l *Local) Retry(ctx context.Context, seq identity.Seq) error { return l.St
 func (l *Local) Discard(ctx context.Context, seq identity.Seq, reason string) error {
 	return l.Store.Discard(ctx, seq, reason)
 }
+
+// domainsFor is the named registration, or all of them where none is named.
+func (l *Local) domainsFor(name string) ([]store.Domain, error) {
+	if name == "" {
+		return l.Store.Domains()
+	}
+	d, err := l.pick(name)
+	return []store.Domain{d}, err
+}

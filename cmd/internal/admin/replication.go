@@ -43,16 +43,9 @@ func serveReplication(mux *http.ServeMux, b Backend) {
 
 // Replication says where the named domain stands, or all that are replicated.
 func (l *Local) Replication(_ context.Context, domain string) (all []Replication, err error) {
-	domains, err := l.Store.Domains()
+	domains, err := l.domainsFor(domain)
 	if err != nil {
 		return nil, err
-	}
-	if domain != "" {
-		d, err := l.pick(domain)
-		if err != nil {
-			return nil, err
-		}
-		domains = []store.Domain{d}
 	}
 	running, err := l.statuses()
 	if err != nil {
