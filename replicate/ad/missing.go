@@ -90,6 +90,23 @@ func (c *Client) SeesDeleted(ctx context.Context, base string) (bool, error) {
 	return shown(res, err)
 }
 
+// Deleted says whether Active Directory has a deleted object with this
+// objectGUID: it keeps one for the tombstone lifetime, 180 days by default
+// (MS-ADTS 3.1.1.5.5). It is not known where the account may not see deleted
+// objects. base is the domain's DN.
+func (c *Client) Deleted(ctx context.Context, base string, guid identity.GUID) (deleted, known bool, err error) {
+	sees, err := c.SeesDeleted(ctx, base)
+	if err != nil || !sees {
+		return false, false, err
+	}
+	filter := "(&(isDeleted=TRUE)(objectGUID=" + escapeBytes(guid[:]) + "))"
+	res, _, err := c.search(ctx, base, ldap.ScopeWholeSubtree, filter, []string{"objectGUID"}, ldap.NewControlMicrosoftShowDeleted())
+	if err != nil {
+		return false, false, fmt.Errorf("look for the deleted object %s: %w", byGUID(guid), err)
+	}
+	return len(res.Entries) > 0, true, nil
+}
+
 func deletedObjects(base string) string { return "CN=Deleted Objects," + base }
 
 // shown judges a read of the container of deleted objects: it may be listed

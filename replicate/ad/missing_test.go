@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/dirgate/dirgate/store/identity"
 )
 
 // TestI2_UnseenDeletion: an account that may not see deleted objects is woken
@@ -74,6 +76,34 @@ func TestSeesDeleted(t *testing.T) {
 	if grant := ShowDeleted("DC=corp,DC=example", "svc@corp.example"); grant[1] != `dsacls "CN=Deleted Objects,DC=corp,DC=example" /G "svc@corp.example:LCRP"` {
 		t.Errorf("the command is %s", grant[1])
 	}
+}
+
+// TestDeleted: the object of a deletion is found by who may see it, and there
+// is none of what is there, or never was.
+func TestDeleted(t *testing.T) {
+	onBoth(t, func(t *testing.T, d *domain) {
+		w := d.world(t)
+		here, gone := w.guid(w.addUser("here", w.people)), w.guid(w.addUser("gone", w.people))
+		w.delete(w.dn("gone"))
+		for _, tt := range []struct {
+			what, account  string
+			guid           identity.GUID
+			deleted, known bool
+		}{
+			{"deleted", d.reader, gone, true, true},
+			{"there", d.reader, here, false, true},
+			{"never was", d.reader, identity.GUID{1, 2, 3}, false, true},
+			{"deleted, out of sight", d.lowly, gone, false, false},
+		} {
+			c, err := New(Config{DCs: d.dial, Account: tt.account, Password: d.password})
+			w.must("client", err)
+			deleted, known, err := c.Deleted(t.Context(), w.base, tt.guid)
+			c.Close()
+			if w.must(tt.what, err); deleted != tt.deleted || known != tt.known {
+				t.Errorf("%s: deleted %v, known %v", tt.what, deleted, known)
+			}
+		}
+	})
 }
 
 // TestLookPace: listing everything takes up no more than its share of the time,

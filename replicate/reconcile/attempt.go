@@ -21,10 +21,17 @@ func (r *run) one(ctx context.Context, result plan.Result) error {
 		return nil
 	}
 	if !j.begun {
-		if err := r.confirm(ctx, result); err != nil {
+		err := r.confirm(ctx, result)
+		if errors.Is(err, errUnexplained) {
+			if !j.entry.Approved {
+				return r.holdUnexplained(ctx, j, result)
+			}
+			err = nil
+		}
+		if err != nil {
 			return r.failed(ctx, j, err)
 		}
-		err := r.cfg.Store.BeginAttempt(ctx, j.entry.Seq, r.evidence(j))
+		err = r.cfg.Store.BeginAttempt(ctx, j.entry.Seq, r.evidence(j))
 		if errors.Is(err, store.ErrState) {
 			r.over(j) // superseded or discarded meanwhile
 			return nil
@@ -46,6 +53,21 @@ func (r *run) one(ctx context.Context, result plan.Result) error {
 		return nil
 	}
 	return r.applied(context.WithoutCancel(ctx), j)
+}
+
+// holdUnexplained lets a person decide about what is only out of sight in AD:
+// however few they are, nobody is taken from JumpCloud for that alone.
+func (r *run) holdUnexplained(ctx context.Context, j *job, result plan.Result) error {
+	class := plan.Removals
+	if isGroup(r.world, result.GUID) {
+		class = plan.GroupEnds
+	}
+	r.over(j)
+	r.cfg.Log.Warn("a removal is held", "domain", r.settings.Domain, "seq", j.entry.Seq, "class", string(class), "why", errUnexplained.Error())
+	if err := r.cfg.Store.Hold(ctx, j.entry.Seq, string(class), errUnexplained.Error()); err != nil && !errors.Is(err, store.ErrState) {
+		return err
+	}
+	return nil
 }
 
 // applied records that a change was carried out.

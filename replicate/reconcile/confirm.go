@@ -18,6 +18,10 @@ var errWaits = errors.New("the user it is about is not made yet: see the change 
 // errDisagrees: a fresh read is not as it was when the plan was made.
 var errDisagrees = errors.New("a fresh read does not confirm it")
 
+// errUnexplained: what is not found in AD was not deleted there either, as far
+// as AD tells.
+var errUnexplained = errors.New("it is not found in Active Directory, which has no deleted object of it: it may be hidden from the import account, or the controller was restored from an older copy")
+
 // confirm reads once more what a result depends on, before something is taken
 // from people (rule I8).
 func (r *run) confirm(ctx context.Context, result plan.Result) error {
@@ -123,6 +127,20 @@ func confirmedGone(err error) error {
 	return err
 }
 
+// explained asks for the deleted object of what is gone, where the import
+// account may see those: whatever takes an account out of sight, such as an
+// access list, looks the same as its deletion otherwise.
+func (r *run) explained(ctx context.Context, guid identity.GUID, err error) error {
+	if err != nil {
+		return err
+	}
+	deleted, known, err := r.cfg.AD.Deleted(ctx, r.cfg.Domain.BaseDN, guid)
+	if err == nil && known && !deleted {
+		return errUnexplained
+	}
+	return err
+}
+
 // confirmInAD reads the account or group, before something is taken from people
 // because it is gone, out of scope or disabled.
 func (r *run) confirmInAD(ctx context.Context, result plan.Result) error {
@@ -136,13 +154,13 @@ func (r *run) confirmInAD(ctx context.Context, result plan.Result) error {
 			return nil
 		}
 		_, _, err := r.cfg.AD.Exists(ctx, "<GUID="+result.GUID.String()+">", "(objectClass=group)")
-		return confirmedGone(err)
+		return r.explained(ctx, result.GUID, confirmedGone(err))
 	}
 	known, there := r.world.Users[result.GUID]
 	now, err := r.cfg.AD.User(ctx, identity.Account{Domain: r.settings.Domain, GUID: result.GUID})
 	switch {
 	case !there:
-		return confirmedGone(err)
+		return r.explained(ctx, result.GUID, confirmedGone(err))
 	case err != nil && confirmedGone(err) == nil: // it is on its way out of the mirror
 		return nil
 	case err != nil:

@@ -27,15 +27,18 @@
 // Reads that are not complete are errors and remove nothing. What a complete
 // read does not have any more counts as deleted only when it is not found by
 // its objectGUID either; an account that sync has made within the hour does not,
-// since the controller that is read need not have it yet. Before an account's
+// since the controller that is read need not have it yet. Where the import
+// account may see deleted objects and there is none of it, it is only out of
+// sight, and a person decides. Before an account's
 // user is deleted, unbound or suspended the account is read once more, and must be
 // as the mirror says. Before an account is disabled in AD, or a member taken out
 // of a group there, the user or the group is read from JumpCloud by its id: a
-// deleted user must not be found, a suspended one be suspended, a removed member
+// deleted user must not be found, nor by its names, a suspended one be suspended, a removed member
 // be none of a group that is still bound. In AD nothing is ever deleted.
 // When a plan would take more from people than the limits allow, every change
 // that takes something is held, not only those of the class that is over its
-// limit: they have one cause. The same limits count what is done within an
+// limit: they have one cause. What a person rejected is held again whenever it
+// is wanted again. The same limits count what is done within an
 // hour. Each direction has its own.
 //
 // A write to AD whose answer is lost is tried again by a call that reads first.

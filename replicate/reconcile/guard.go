@@ -56,14 +56,18 @@ func (i *Reconciler) changes(ctx context.Context, d identity.Direction, p plan.P
 	}
 	for _, of := range order {
 		change := i.change(w, first[of])
-		open, err := i.open(change, full)
+		newest, err := i.newest(change)
 		if err != nil {
 			return nil, nil, err
 		}
-		if open && !t.has(first[of]) {
+		if open(newest, full) && !t.has(first[of]) {
 			continue
 		}
-		if class, why := holds(wanted[of], over); class != "" {
+		class, why := holds(wanted[of], over)
+		if class == "" && rejected(newest) {
+			class, why = holds(wanted[of], map[plan.Class]string{plan.Class(newest.Class): "a person has decided against it: " + newest.Reason})
+		}
+		if class != "" {
 			held = append(held, store.HeldChange{Change: change, Class: string(class), Reason: why})
 			continue
 		}
@@ -75,20 +79,32 @@ func (i *Reconciler) changes(ctx context.Context, d identity.Direction, p plan.P
 	return changes, held, i.release(ctx, d, wanted)
 }
 
-// open: there is a change of the object that somebody or something will look
-// at.
-func (i *Reconciler) open(c identity.Change, full bool) (bool, error) {
-	var e identity.Entry
-	var err error
+// newest is what became of the last change of the object; its zero value: there
+// was none.
+func (i *Reconciler) newest(c identity.Change) (e identity.Entry, err error) {
 	if c.Direction == identity.Sync {
 		e, err = i.cfg.Store.NewestCloudState(i.settings.Domain, c.Kind, c.CloudID)
 	} else {
 		e, err = i.cfg.Store.NewestState(i.settings.Domain, c.Account.GUID)
 	}
 	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+		return identity.Entry{}, nil
 	}
-	return e.Status == identity.StatusPending || e.Status == identity.StatusHeld || e.Status == identity.StatusDead && !full, err
+	return e, err
+}
+
+// open: somebody or something will look at the change.
+func open(e identity.Entry, full bool) bool {
+	return e.Status == identity.StatusPending || e.Status == identity.StatusHeld || e.Status == identity.StatusDead && !full
+}
+
+// agreed is why a held change ends by itself.
+const agreed = "nothing is to be done any more: both sides agree"
+
+// rejected: a guard held the change, and a person gave it up. What is wanted
+// again is held again, even when it is few enough by now to pass by itself.
+func rejected(e identity.Entry) bool {
+	return e.Status == identity.StatusDiscarded && e.Class != "" && !e.Approved && e.Reason != agreed
 }
 
 // holds says by which guard an object's actions are held. When any class is
@@ -125,7 +141,7 @@ func (i *Reconciler) release(ctx context.Context, d identity.Direction, wanted m
 			if _, still := wanted[objectOf(d, e.Account.GUID, e.CloudID)]; still {
 				continue
 			}
-			err := i.cfg.Store.Discard(ctx, e.Seq, "nothing is to be done any more: both sides agree")
+			err := i.cfg.Store.Discard(ctx, e.Seq, agreed)
 			if err != nil && !errors.Is(err, store.ErrState) {
 				return err
 			}

@@ -29,6 +29,7 @@ type Reader interface {
 type Accounts interface {
 	User(ctx context.Context, account identity.Account) (identity.User, error)
 	Exists(ctx context.Context, dn, filter string) (string, identity.GUID, error)
+	Deleted(ctx context.Context, base string, guid identity.GUID) (deleted, known bool, err error)
 }
 
 // Writer writes to AD; an [ad.Writer] does.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dirgate/dirgate/replicate/plan"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/testenv/adsim"
@@ -230,6 +231,52 @@ func TestI8_Trickle(t *testing.T) {
 	w.ok(w.store.Reject(t.Context(), w.held()[0].Seq, "she stays"))
 }
 
+// TestI8_Rejected: who a person decided to keep is not taken away later, when
+// few enough are left for the guard.
+func TestI8_Rejected(t *testing.T) {
+	w := newWorld(t)
+	names := []string{"ann", "bea", "cid", "dan", "eve", "fay"}
+	w.hire(names...)
+	w.pass()
+	var stay []string
+	for _, name := range names[3:] {
+		stay = append(stay, w.dn(name))
+	}
+	w.set(w.group(adsim.ScopeGroup), "member", strings.Join(stay, "\n"))
+	w.pass()
+	held := w.held()
+	if len(held) != 3 {
+		t.Fatalf("held: %+v", held)
+	}
+	for _, e := range held {
+		if e.Account.SAM == "cid" {
+			w.ok(w.store.Approve(t.Context(), e.Seq, "admin"))
+		} else {
+			w.ok(w.store.Reject(t.Context(), e.Seq, "she stays"))
+		}
+	}
+	for range 2 {
+		w.pass()
+		w.want("ann", "bea", "dan", "eve", "fay")
+		w.clock.add(7 * time.Hour) // a full comparison, and nothing else within the hour
+	}
+	again := w.held()
+	if len(again) != 2 || again[0].Class != "removals" || !strings.Contains(again[0].Reason, "she stays") {
+		t.Fatalf("held again: %+v", again)
+	}
+	w.ok(w.store.Reject(t.Context(), again[0].Seq, "she stays, as was said"))
+	w.ok(w.store.Approve(t.Context(), again[1].Seq, "admin"))
+	w.pass()
+	w.want("ann", "dan", "eve", "fay")
+	w.set(w.group(adsim.ScopeGroup), "member", strings.Join(append(stay, w.dn("ann")), "\n"))
+	w.pass()
+	w.want("ann", "dan", "eve", "fay")
+	if again := w.held(); len(again) != 0 {
+		t.Errorf("back in scope, and held: %+v", again)
+	}
+	w.idle()
+}
+
 // TestI8_Disagreement: an account that is there all the same is not taken for
 // deleted.
 func TestI8_Disagreement(t *testing.T) {
@@ -290,6 +337,40 @@ func TestI2_RestoredDC(t *testing.T) {
 			w.idle()
 		})
 	}
+}
+
+// TestI8_OutOfSight: an account that is not found any more, and of which AD has
+// no deleted object, keeps its JumpCloud user until a person decides.
+func TestI8_OutOfSight(t *testing.T) {
+	w := newWorld(t)
+	w.hire("ann", "bea")
+	w.pass()
+	content := w.ad.Save()
+	w.hire("cid")
+	w.pass()
+	w.want("ann", "bea", "cid")
+	w.ad.Revert(content)
+	w.pass()
+	w.want("ann", "bea", "cid")
+	held, err := w.store.Held(identity.Import, store.HeldOptions{})
+	w.ok(err)
+	if len(held) != 1 || held[0].Class != string(plan.Removals) || !strings.Contains(held[0].Reason, "hidden from the import account") {
+		t.Fatalf("held: %+v", held)
+	}
+	w.clock.add(7 * time.Hour) // a full comparison
+	w.pass()
+	w.want("ann", "bea", "cid")
+	if again, err := w.store.Held(identity.Import, store.HeldOptions{}); err != nil || len(again) != 1 {
+		t.Errorf("held after another comparison: %+v, %v", again, err)
+	} else {
+		held = again
+	}
+	w.ok(w.store.Approve(t.Context(), held[0].Seq, "an administrator"))
+	w.pass()
+	w.want("ann", "bea")
+	w.ok(w.admin.Del(ldap.NewDelRequest(w.dn("bea"), nil)))
+	w.pass()
+	w.want("ann")
 }
 
 // TestUnbind: user_dissociation_action unbind leaves the user to JumpCloud.
