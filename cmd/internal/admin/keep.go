@@ -111,16 +111,29 @@ func (l *Local) checkImportPassword(ctx context.Context, d store.Domain, passwor
 	return replicate.CheckCredential(ctx, nil, peers)
 }
 
-// VerifyDomain checks a registered domain on both sides.
+// VerifyDomain checks a registered domain on both sides, over connections of its
+// own: the kept ones stay bound although the account was disabled since, or its
+// password changed.
 func (l *Local) VerifyDomain(ctx context.Context, domain string) (RegisterAnswer, error) {
 	d, err := l.pick(domain)
 	if err != nil {
 		return RegisterAnswer{}, err
 	}
-	peers, err := l.Peers(d.Name)
+	password, err := l.secret(d.Name, store.CredImportPassword, nil)
 	if err != nil {
 		return RegisterAnswer{}, err
 	}
+	defer password.Wipe()
+	key, err := l.apiKey(d.Name, nil)
+	if err != nil {
+		return RegisterAnswer{}, err
+	}
+	defer key.Wipe()
+	peers, err := l.Connect(d, password, key)
+	if err != nil {
+		return RegisterAnswer{}, err
+	}
+	defer peers.AD.Close()
 	var sync *ad.Writer
 	if identity.UseCase(d.UseCase).Syncs() {
 		password, err := l.secret(d.Name, store.CredSyncPassword, nil)

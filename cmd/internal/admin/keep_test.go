@@ -141,6 +141,33 @@ func TestVerifyDomain(t *testing.T) {
 	}
 }
 
+// TestVerifyBindsAfresh: a connection that is still bound says nothing of an
+// account whose password was changed since.
+func TestVerifyBindsAfresh(t *testing.T) {
+	w := newWorld(t)
+	w.twoWay()
+	if _, err := w.client.VerifyDomain(t.Context(), domainName); err != nil {
+		t.Fatal(err)
+	}
+	peers, err := w.peers(domainName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := peers.AD.SeesDeleted(t.Context(), w.ad.BaseDN()); err != nil {
+		t.Fatal(err) // it is bound now
+	}
+	w.reset("CN=svc,OU=People,"+w.ad.BaseDN(), "Other.Secret-1")
+	if _, err := peers.AD.SeesDeleted(t.Context(), w.ad.BaseDN()); err != nil {
+		t.Fatalf("the kept connection: %v", err)
+	}
+	a, err := w.client.VerifyDomain(t.Context(), domainName)
+	if err == nil || !slices.ContainsFunc(a.Checks, func(c replicate.Check) bool {
+		return c.Failed && strings.Contains(c.Detail, "check --import-account and --import-password-file")
+	}) {
+		t.Errorf("with another password: %+v, %v", a.Checks, err)
+	}
+}
+
 // TestRemoveDomain: agents and secrets go, people and links stay, and the
 // domain goes on when it is registered again.
 func TestRemoveDomain(t *testing.T) {
