@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"slices"
 	"time"
 
 	"github.com/dirgate/dirgate/delegate"
@@ -53,8 +54,11 @@ const (
 	sideJumpCloud = "jumpcloud"
 )
 
-// groupsOf lays out the rules of both sides. n says which the server found
-// broken.
+// ruleHidden stands for those that could not be read.
+const ruleHidden delegate.Rule = "hidden"
+
+// groupsOf lays out the rules of both sides, if they have any. n says which the
+// server found broken.
 func groupsOf(t *texts, p delegate.Policies, n *note) []ruleGroup {
 	broken := func(side string, rule delegate.Rule) bool {
 		if n == nil {
@@ -76,6 +80,7 @@ func groupsOf(t *texts, p delegate.Policies, n *note) []ruleGroup {
 			{true, delegate.RuleSame, 0, true},
 			{ad.History > 1, delegate.RuleHistory, ad.History, false},
 			{ad.MinAge > 0, delegate.RuleMinAge, int(ad.MinAge / time.Second), false},
+			{!ad.Whole, ruleHidden, 0, false},
 		}))
 	}
 	if jc := p.JumpCloud; jc != nil {
@@ -92,7 +97,7 @@ func groupsOf(t *texts, p delegate.Policies, n *note) []ruleGroup {
 			{jc.History > 0, delegate.RuleHistory, jc.History, false},
 		}))
 	}
-	return groups
+	return slices.DeleteFunc(groups, func(g ruleGroup) bool { return len(g.Rules) == 0 })
 }
 
 type ruleFact struct {

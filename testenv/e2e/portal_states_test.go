@@ -132,6 +132,7 @@ func (w *world) ownRules(t *testing.T, p visitor, token string, dns map[string]s
 
 	p.change(before, "Nineteen.Characters")
 	p.wants("/change-password", "It was used before, or breaks another rule of your organisation") // as AD puts it
+	p.wants("/change-password", "Further rules of your organisation, which cannot be shown")
 	w.dc.Tool(t, "dsacl", "set", "--objectdn="+settings,
 		"--sddl=(A;CI;RPLCLORC;;;"+w.dc.SID(t, "CN=svc-dirgate,OU=Service,"+w.base)+")")
 	p.Open(p.url + "/change-password")
