@@ -30,6 +30,9 @@ import (
 // once, which is what an ordinary test run has time for.
 var crashRounds = flag.Int("crash-rounds", 0, "kill the daemon `N` times in the crash matrix (0: at each moment once)")
 
+// atMost is how long a moment is waited for that may not come.
+const atMost = 5 * time.Second
+
 // matrix is a world whose peers write down what happens, and kill.
 type matrix struct {
 	*world
@@ -219,7 +222,7 @@ func (m *matrix) load(hit <-chan struct{}, most int) (killed bool) {
 		select { // what was accepted is still being applied
 		case <-hit:
 			killed = true
-		case <-time.After(soon):
+		case <-time.After(atMost):
 		}
 	}
 	cancel()
@@ -286,7 +289,7 @@ func (m *matrix) serveTrapped(at moment) {
 	select {
 	case <-hit:
 		m.note(at)
-	case <-time.After(soon):
+	case <-time.After(atMost):
 	}
 	m.trap.unset()
 	_ = m.stop(syscall.SIGKILL)
