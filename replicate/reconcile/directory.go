@@ -62,12 +62,9 @@ func (i *Reconciler) stored() (*directory, error) {
 // was known stays as it is.
 func (i *Reconciler) look(ctx context.Context) (next *directory, full bool, err error) {
 	now := i.cfg.Now()
-	if len(i.dir.cursor) > 0 && !i.full && (i.fullAt.IsZero() || now.Sub(i.fullAt) < i.cfg.FullEvery) {
+	if len(i.dir.cursor) > 0 && !i.full && !i.fullDue(now) {
 		next, err = i.follow(ctx)
 		if !errors.Is(err, ad.ErrFullCompare) {
-			if i.fullAt.IsZero() {
-				i.fullAt = now // of an earlier process
-			}
 			return next, false, err
 		}
 		i.cfg.Log.Warn("everything is compared", "domain", i.settings.Domain, "why", err)

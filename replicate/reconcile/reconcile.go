@@ -105,14 +105,12 @@ type Reconciler struct {
 
 	dir    *directory // AD as it was last seen; nil: not read yet
 	full   bool       // everything is to be compared
-	fullAt time.Time  // when that was done last
+	fullAt time.Time  // when that was done last, by whichever process; zero: never
 	// missedAt is when deletions were last looked for that nobody tells.
 	missedAt time.Time
 	planned  time.Time
 	begun    bool  // once planned
 	said     *said // the verdicts that are stored; nil: not read yet
-	// comparedAt is when everything was compared last, by this Reconciler.
-	comparedAt time.Time
 
 	orders struct {
 		asked   chan struct{} // holds one
@@ -168,6 +166,10 @@ func New(cfg Config) (*Reconciler, error) {
 	i.status = i.newStatus()
 	i.orders.asked = make(chan struct{}, 1)
 	if err := i.recall(); err != nil {
+		return nil, err
+	}
+	var err error
+	if i.fullAt, err = LastFull(cfg.Store, i.settings.Domain); err != nil {
 		return nil, err
 	}
 	return i, nil
@@ -305,7 +307,9 @@ func (i *Reconciler) cycle(ctx context.Context) error {
 		i.begun = true
 	}
 	if full {
-		i.full, i.fullAt, i.comparedAt = false, now, now
+		if err := i.compared(ctx, now); err != nil {
+			return err
+		}
 		if i.settings.Use == identity.UseAD {
 			return i.agree(ctx, w)
 		}

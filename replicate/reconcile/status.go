@@ -54,9 +54,9 @@ type Status struct {
 	Since     time.Time          `json:"since,omitzero"` // of State
 	Phase     string             `json:"phase,omitempty"`
 	Progress  Progress           `json:"progress,omitzero"`
-	// LastPass is when the last pass ended without an error, and LastFull when
-	// one did that compared everything, in this process. NextFull is when the
-	// next one is due.
+	// LastPass is when the last pass of this process ended without an error, and
+	// LastFull when one began that compared everything, of this process or one
+	// before. NextFull is when the next one is due.
 	LastPass   time.Time `json:"lastPass,omitzero"`
 	LastFull   time.Time `json:"lastFull,omitzero"`
 	NextFull   time.Time `json:"nextFull,omitzero"`
@@ -134,7 +134,7 @@ func (i *Reconciler) passedOne(d identity.Direction, err error) {
 		if err == nil {
 			s.LastPass = now
 		}
-		s.LastFull = i.comparedAt
+		s.LastFull = i.fullAt
 		s.NextFull = time.Time{}
 		if !i.fullAt.IsZero() {
 			s.NextFull = i.fullAt.Add(i.cfg.FullEvery)
