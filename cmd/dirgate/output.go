@@ -68,8 +68,9 @@ func table(w io.Writer, heading string, rows [][]string) error {
 }
 
 // plain keeps names that came from the network from steering a terminal or
-// breaking a table.
+// breaking a table. Errors that were joined stand on one line.
 func plain(text string) string {
+	text = strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "; ")
 	if text == "" {
 		return "-"
 	}

@@ -103,6 +103,6 @@ func (s *settings) apply(text []byte) error {
 // concernsReplication: reconcilers have to be made anew for one of the keys.
 func concernsReplication(keys []string) bool {
 	return slices.ContainsFunc(keys, func(key string) bool {
-		return strings.HasPrefix(key, "replicate.") || strings.HasPrefix(key, "guards.")
+		return strings.HasPrefix(key, "replicate.") || strings.HasPrefix(key, "guards.") || key == "jumpcloud.insights_url"
 	})
 }

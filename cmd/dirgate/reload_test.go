@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dirgate/dirgate/cmd/internal/config"
 )
 
 // TestReloadConfig: what may change does, what cannot is told, and a file that
@@ -92,14 +94,19 @@ func TestLevelOfFlag(t *testing.T) {
 func TestReloadReplication(t *testing.T) {
 	d, _ := newTestDaemon(t, newInstallation(t))
 	s := newSettings(d)
-	if err := s.apply([]byte("replicate: {import_interval: 5s}\nguards: {removals: {count: 1}}\n")); err != nil {
+	if err := s.apply([]byte("replicate: {import_interval: 5s, sync_interval: 3s}\nguards: {removals: {count: 1}}\n")); err != nil {
 		t.Fatal(err)
 	}
 	got := d.domains.settings.Load()
-	if time.Duration(got.Replicate.ImportInterval) != 5*time.Second || got.Guards.Removals.Count != 1 {
+	_, restart := config.Changed(d.cfg, got)
+	if concernsReplication(restart) {
+		t.Errorf("these need a restart: %v", restart)
+	}
+	if time.Duration(got.Replicate.SyncInterval) != 3*time.Second || time.Duration(got.Replicate.ImportInterval) != 5*time.Second || got.Guards.Removals.Count != 1 {
 		t.Errorf("in effect: %+v and %+v", got.Replicate, got.Guards)
 	}
-	for keys, want := range map[string]bool{"": false, "log.level": false, "log.level guards.groups.percent": true, "replicate.full_every": true} {
+	for keys, want := range map[string]bool{"": false, "log.level": false, "log.level guards.groups.percent": true, "replicate.full_every": true,
+		"replicate.sync_interval": true, "jumpcloud.insights_url": true, "jumpcloud.url": false} {
 		if got := concernsReplication(strings.Fields(keys)); got != want {
 			t.Errorf("%q: %v, want %v", keys, got, want)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dirgate/dirgate/cmd/internal/admin"
@@ -141,7 +142,7 @@ func writeReplication(io streams, all []admin.Replication, forProgram bool) erro
 	var rows [][]string
 	for _, r := range all {
 		rows = append(rows, []string{r.Domain, string(r.Direction), string(r.State), moment(r.Since), strconv.Itoa(r.Pending), strconv.Itoa(r.Held), strconv.Itoa(r.Dead),
-			moment(r.LastPass), moment(r.LastFull), moment(r.NextFull), r.Controller, reasonOf(r.Status)})
+			moment(r.LastPass), moment(r.LastFull), moment(r.NextFull), r.Controller, whyOf(r)})
 	}
 	return table(io.out, "DOMAIN\tDIRECTION\tSTATE\tSINCE\tPENDING\tHELD\tDEAD\tLAST PASS\tLAST FULL\tNEXT FULL\tREADS FROM\tWHY", rows)
 }
@@ -155,4 +156,26 @@ func reasonOf(s reconcile.Status) string {
 		return s.Why
 	}
 	return workOf(s, time.Now())
+}
+
+// whyOf is reasonOf, and what keeps failing or waits for a person.
+func whyOf(r admin.Replication) string {
+	var parts []string
+	if reason := reasonOf(r.Status); reason != "" {
+		parts = append(parts, reason)
+	}
+	if f := r.Failing; f != nil {
+		which := fmt.Sprintf("change %s of %s", f.Seq, plain(f.Object))
+		if f.Count > 1 {
+			which = fmt.Sprintf("%d changes keep failing, %s among them", f.Count, which)
+		}
+		parts = append(parts, fmt.Sprintf("%s: tried %d times, again at %s: %s (see `dirgate changelog show %s`)", which, f.Tries, moment(f.Next), f.Why, f.Seq))
+	}
+	if r.Held > 0 {
+		parts = append(parts, fmt.Sprintf("%d held: decide with `dirgate guard list`", r.Held))
+	}
+	if r.Dead > 0 {
+		parts = append(parts, fmt.Sprintf("%d refused for good: see `dirgate changelog list --status dead`", r.Dead))
+	}
+	return strings.Join(parts, "; ")
 }

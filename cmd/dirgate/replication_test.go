@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/dirgate/dirgate/cmd/internal/admin"
+	"github.com/dirgate/dirgate/replicate/reconcile"
 	"github.com/dirgate/dirgate/store/identity"
 )
 
@@ -61,5 +64,29 @@ func TestPauseEveryDirection(t *testing.T) {
 				t.Errorf("paused %v and showed %d, %v; want %v, %v", b.paused, len(shown), err, tt.want, tt.err)
 			}
 		})
+	}
+}
+
+// TestStatusWhy: the status says in words what keeps failing and what to do,
+// also while the direction runs, and a table has one line for each.
+func TestStatusWhy(t *testing.T) {
+	var r admin.Replication
+	r.Domain, r.Direction, r.State = "corp.example", identity.Sync, reconcile.Running
+	r.Pending, r.Held, r.Dead = 4, 2, 1
+	why := errors.Join(errors.New("create AD user: the name is taken"), errors.New("and read: no answer"))
+	r.Failing = &admin.Failing{Count: 3, Seq: 17, Object: "ann", Tries: 5, Next: time.Now(), Why: why.Error()}
+	var out strings.Builder
+	if err := writeReplication(streams{out: &out}, []admin.Replication{r}, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"3 changes keep failing, change 17 of ann among them: tried 5 times, again at ",
+		"create AD user: the name is taken; and read: no answer (see `dirgate changelog show 17`)",
+		"2 held: decide with `dirgate guard list`", "1 refused for good: see `dirgate changelog list --status dead`"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	if n := strings.Count(out.String(), "\n"); n != 2 || strings.Contains(out.String(), "?") {
+		t.Errorf("%d lines, want a heading and one more:\n%s", n, out.String())
 	}
 }

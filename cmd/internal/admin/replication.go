@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dirgate/dirgate/replicate/reconcile"
 	"github.com/dirgate/dirgate/store"
@@ -26,6 +27,40 @@ const Stopped reconcile.State = "stopped"
 type Replication struct {
 	reconcile.Status
 	store.OpenCounts
+	Failing *Failing `json:"failing,omitempty"` // nil: nothing does
+}
+
+// Failing is what keeps failing of the pending changes of a direction, and the
+// one of them that was tried most often. It is tried again by itself.
+type Failing struct {
+	Count  int          `json:"count"` // of the first thousand pending ones
+	Seq    identity.Seq `json:"seq"`
+	Object string       `json:"object,omitempty"` // a name
+	Tries  int          `json:"tries"`
+	Next   time.Time    `json:"nextTry,omitzero"`
+	Why    string       `json:"why"` // the last error
+}
+
+// failing looks at the pending changes of a domain.
+func (l *Local) failing(domain string, d identity.Direction) (*Failing, error) {
+	const most = 1000
+	entries, err := l.Store.Pending(d, most, 0)
+	if err != nil {
+		return nil, err
+	}
+	var f Failing
+	for _, e := range entries {
+		if !strings.EqualFold(e.Account.Domain, domain) || e.Reason == "" {
+			continue
+		}
+		if f.Count++; f.Count == 1 || e.Attempts > f.Tries {
+			f.Seq, f.Object, f.Tries, f.Next, f.Why = e.Seq, cmp.Or(e.Account.SAM, e.CloudID), e.Attempts, e.NextTry, e.Reason
+		}
+	}
+	if f.Count == 0 {
+		return nil, nil
+	}
+	return &f, nil
 }
 
 // PauseRequest pauses a direction of a domain, or ends that.
@@ -92,14 +127,22 @@ func (l *Local) replication(domain string, direction identity.Direction, running
 	if err != nil {
 		return Replication{}, err
 	}
+	failing, err := l.failing(domain, direction)
+	if err != nil {
+		return Replication{}, err
+	}
 	if i := slices.IndexFunc(running, func(s reconcile.Status) bool { return strings.EqualFold(s.Domain, domain) && s.Direction == direction }); i >= 0 {
-		return Replication{running[i], counts}, nil
+		return Replication{running[i], counts, failing}, nil
 	}
 	s := reconcile.Status{Domain: domain, Direction: direction, State: Stopped, Why: fmt.Sprintf("no daemon with the role %s works on this store: run `dirgate serve`", direction)}
 	if l.Supervisor != nil && l.Supervisor.Runs(direction) {
 		s.State, s.Why = reconcile.Waiting, "it is being started"
 	}
-	return Replication{s, counts}, s.LookIn(l.Store)
+	if s.LastFull, err = reconcile.LastFull(l.Store, domain); err != nil {
+		return Replication{}, err
+	}
+	err = s.LookIn(l.Store)
+	return Replication{s, counts, failing}, err
 }
 
 // Pause pauses a direction of a domain, or ends that, and says where it stands

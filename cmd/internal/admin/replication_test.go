@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -120,5 +121,43 @@ func TestReplicationStopped(t *testing.T) {
 	w.local.Supervisor = s
 	if _, err := w.local.RunImport(t.Context(), "", false); !errors.Is(err, reconcile.ErrStopped) {
 		t.Errorf("a pass: %v", err)
+	}
+}
+
+// TestReplicationFailing: of the changes that were tried and failed, the one
+// that was tried most often is told, with its last error.
+func TestReplicationFailing(t *testing.T) {
+	w := newWorld(t)
+	w.register()
+	ctx, st := t.Context(), w.local.Store
+	status := func() Replication {
+		t.Helper()
+		all, err := w.client.Replication(ctx, domainName)
+		if err != nil || len(all) == 0 {
+			t.Fatalf("status: %+v, %v", all, err)
+		}
+		return all[0]
+	}
+	var seqs []identity.Seq
+	for n := range 3 {
+		seq, err := st.AppendState(ctx, identity.Change{Kind: identity.UserChange, Direction: identity.Import,
+			Account: identity.Account{Domain: domainName, GUID: identity.GUID{byte(n + 1)}, SAM: fmt.Sprint("user", n)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		seqs = append(seqs, seq)
+	}
+	if r := status(); r.Failing != nil || r.Pending != 3 {
+		t.Errorf("nothing was tried: %+v", r)
+	}
+	next := time.Now().Add(time.Minute).UTC()
+	for _, n := range []int{0, 1, 1} {
+		if err := st.Postpone(ctx, seqs[n], next, fmt.Sprintf("user%d: no answer", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := Failing{Count: 2, Seq: seqs[1], Object: "user1", Tries: 2, Next: next, Why: "user1: no answer"}
+	if r := status(); r.Failing == nil || *r.Failing != want {
+		t.Errorf("got %+v, want %+v", r.Failing, want)
 	}
 }

@@ -124,7 +124,7 @@ var keys = []key{
 		func(c *Config) *Duration { return &c.Replicate.ImportInterval }, time.Second, 24*time.Hour),
 	boolean("replicate.change_notification", "Ask Active Directory to tell of changes as they are made. Without it they are found\nby asking, every import_interval.",
 		func(c *Config) *bool { return &c.Replicate.ChangeNotification }),
-	duration("replicate.sync_interval", "How often JumpCloud is looked at for changes, in domains whose use case has them\ngo to Active Directory.",
+	duration("replicate.sync_interval", "How often JumpCloud is looked at for changes, in domains whose use case has them\ngo to Active Directory. Where Directory Insights tells of them it is asked every\nsecond, or as often as this if that is more often.",
 		func(c *Config) *Duration { return &c.Replicate.SyncInterval }, time.Second, time.Hour),
 	duration("replicate.full_every", "How often both sides are read and compared completely.",
 		func(c *Config) *Duration { return &c.Replicate.FullEvery }, time.Minute, 30*24*time.Hour),
