@@ -5,10 +5,13 @@ import (
 	_ "embed" // the description of the API
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net"
 	"net/http"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -69,7 +72,7 @@ func Handler(cfg APIConfig) http.Handler {
 	if cfg.Portal != nil {
 		mux.Handle("/", cfg.Portal)
 	}
-	return secured(mux)
+	return secured(whole(mux, cfg.Log))
 }
 
 type api struct{ APIConfig }
@@ -85,6 +88,31 @@ func secured(next http.Handler) http.Handler {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// whole answers a request in which dirgate has a defect, and says so in the log:
+// net/http would drop the connection without a word. What was being worked on is
+// not in the log, for it may be a password.
+func whole(next http.Handler, log *slog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			value := recover()
+			switch value {
+			case nil:
+				return
+			case http.ErrAbortHandler:
+				panic(value)
+			}
+			what := fmt.Sprintf("%T", value)
+			if err, ok := value.(runtime.Error); ok {
+				what = err.Error()
+			}
+			log.Error("a request failed because of a defect in dirgate; please report it", "panic", what, "stack", string(debug.Stack()))
+			w.Header().Set("Connection", "close")
+			fail(w, http.StatusInternalServerError, "internal error")
+		}()
 		next.ServeHTTP(w, r)
 	})
 }

@@ -141,6 +141,30 @@ func logged(log string, parts ...string) bool {
 	return false
 }
 
+// TestAPI_Defect: a request that fails by a defect is answered and told in the
+// log, without what was worked on; the next one is served.
+func TestAPI_Defect(t *testing.T) {
+	r := newAPIRig(t)
+	const canary = "Canary.Pass1"
+	var empty map[string]int
+	for _, defect := range []func(){func() { panic(canary) }, func() { empty[canary]++ }} {
+		r.handler = Handler(APIConfig{Validator: r.Validator, Tokens: r, Log: r.cfg.Log,
+			Portal: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { defect() })})
+		rec := httptest.NewRecorder()
+		r.handler.ServeHTTP(rec, httptest.NewRequest("GET", "https://dirgate.example.test/", nil))
+		if rec.Code != http.StatusInternalServerError || strings.Contains(rec.Body.String(), "anary") {
+			t.Errorf("got %d %s", rec.Code, rec.Body)
+		}
+		if got := r.do("POST", "/v1/validate", "validate", credentials("alice", right)); got.code != 200 {
+			t.Errorf("the next request: %+v", got)
+		}
+	}
+	log := r.log.buf.String()
+	if strings.Count(log, "because of a defect") != 2 || !strings.Contains(log, "TestAPI_Defect") || strings.Contains(log, canary) {
+		t.Error(log)
+	}
+}
+
 // TestAPI_Answers: each status, with a body as it is described.
 func TestAPI_Answers(t *testing.T) {
 	r := newAPIRig(t)

@@ -53,6 +53,9 @@ type Decision struct {
 // authority: then nobody has decided yet that it may sign in, and to the
 // outside it does not exist.
 //
+// What JumpCloud decides it is asked about over its LDAP. Where a registration
+// names none, nobody decides: no_jumpcloud_ldap.
+//
 // With the use case ad AD is every user's authority by definition: who has
 // neither of the two is a user whom the import has not come to yet.
 func Decide(f Facts) Decision {
@@ -80,7 +83,10 @@ func Decide(f Facts) Decision {
 // ChangedAt says where a user's password is changed: in AD where that takes
 // part, unless JumpCloud checks the sign-ins and may set the password itself.
 // AD's own accounts are changed in AD, JumpCloud's own users at JumpCloud, and
-// with the use case jumpcloud everybody is.
+// with the use case jumpcloud everybody is: a password that is changed in AD does
+// not reach JumpCloud there. That holds of users too whose sign-ins AD checks;
+// AD, which then proves the old password, gets the new one by sync, and where
+// that does not carry it (password-sync validate-only) it is not changed.
 func ChangedAt(f Facts) Authority {
 	switch {
 	case !f.InAD, f.InCloud && !f.UseCase.Imports():

@@ -23,8 +23,38 @@
 // the user may go on to change the password, and is not signed in before that.
 // Locked accounts (775) are told so whatever the password is.
 //
-// A name that is nobody's gets the answer of a wrong password, after the same
-// work: a bind is made at a controller with a name that does not exist.
+// # What a stranger learns
+//
+// Who does not know a password is told the same of every name, whether or not
+// anybody has it and whichever side checks it (unless [Config.TellUnknown]), in
+// the same sequence of tries:
+//
+//   - For a name that is nobody's a bind is made at a controller with a DN that
+//     does not exist, and the lockout guard counts it as any other.
+//   - Where users may be JumpCloud's (use cases two-way and jumpcloud) it is asked
+//     about every name to which a wrong password is typed, also one that AD knows.
+//     While it does not answer, or the budget of such looks is used up, every
+//     wrong password is undecided: who knows the right one of an account that AD
+//     checks is not kept out.
+//   - There both sides' limits of tries bound what is told of each name, so that
+//     the stricter one shows. Right passwords pass by the other side's limit.
+//   - Answers take at least [Config.RefusalTime], or [Config.CloudRefusalTime]
+//     while such a domain is registered. What takes longer than that shows.
+//
+// These are not alike:
+//
+//   - An account that is locked is told so to everybody (AD's 775, JumpCloud's
+//     account_locked), and so is one that AD restricts (52f).
+//   - A limit shows that is an account's own: of its Password Settings Object, or
+//     what is left after tries at another place, such as the gateway, or under
+//     another of its names. NAME, DOMAIN\NAME and NAME@domain are one name of
+//     nobody too; a mail address and a userPrincipalName of another form are not.
+//   - While JumpCloud's LDAP does not answer, only users whom it checks are
+//     undecided, and while JumpCloud does not answer at all what was asked in the
+//     last hour is still known.
+//   - With the use case ad a user whom JumpCloud checks all the same (not
+//     delegated, see [Decide]) takes JumpCloud's time and JumpCloud's limit.
+//   - With several domains a bare name of nobody has the first one's limit.
 //
 // AD accepts the password before the present one for up to an hour (its
 // OldPasswordAllowedPeriod). Such a sign-in is accepted, as AD says, and
@@ -48,7 +78,13 @@
 // undecided ([PasswordPending]) and costs nothing.
 //
 // JumpCloud's LDAP gives no reason for a refusal: the expired password of one of
-// its users looks like a wrong one, and cannot be changed here.
+// its users looks like a wrong one, and cannot be changed here. Where the
+// registration names no LDAP of JumpCloud, nobody decides about the users whom it
+// checks: they are refused, and only who knows their password in AD is told why.
+//
+// What JumpCloud says of a user is remembered for half a minute: for so long a
+// sign-in may go by a name or a state that was changed there. A change of password
+// does not (see below).
 //
 // # Changing a password
 //
@@ -62,14 +98,17 @@
 // settled by the change log.
 //
 // At JumpCloud there is no such form: its LDAP proves the old password, and the
-// new one is set as an administrator sets it. When no answer comes, its LDAP is
-// asked whether it has the new one. It is recorded for AD where passwords travel
+// new one is set as an administrator sets it. The proof is by the user's name, and
+// the new one is set by the user's id: JumpCloud is asked right before the proof
+// and after it whether the two are one user's, and if they are not, or are no
+// longer what they were, nothing is set and the change is undecided. When no
+// answer comes, its LDAP is asked whether it has the new one. It is recorded for AD where passwords travel
 // there: the account is linked, the use case has a sync, password-sync is
 // capture, and AD is not the password's authority.
 //
 // # Limits
 //
-// A name has at most [MaxName] bytes, a password [MaxPassword]. Each client
+// A name has at most [MaxName] bytes, a DN [MaxDN], a password [MaxPassword]. Each client
 // address and each account may be refused only so often ([Config.Throttle]).
 // Only refusals count. As many sign-ins may be on their way as may still be
 // refused; more wait for an answer, within Config.Timeout.

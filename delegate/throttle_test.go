@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -42,6 +43,23 @@ func TestLimiter(t *testing.T) {
 		t.Errorf("%d keys are remembered", len(l.buckets))
 	}
 	l.done("kept", true) // on its way, it was not forgotten
+}
+
+// TestThrottle_Memory: what is remembered of a name that is nobody's has a length
+// that does not depend on it.
+func TestThrottle_Memory(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"nobody", "CN=" + strings.Repeat("x", MaxDN-100) + "," + w.domain.BaseDN} {
+		w.want(name, "Wrong.Pass1", "refused bad_credentials")
+	}
+	for key := range w.users.buckets {
+		if len(key) > 64 {
+			t.Errorf("a key of %d bytes", len(key))
+		}
+	}
+	if n := len(w.users.buckets); n != 2 {
+		t.Errorf("%d keys are remembered, want 2", n)
+	}
 }
 
 // TestLimiter_AtOnce: no more is let on its way than may be refused; the rest

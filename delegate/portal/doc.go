@@ -14,13 +14,19 @@
 // page of its own, and only who typed the right password sees it. All other
 // refusals are one: name or password is wrong, whether or not the name exists.
 //
-// There is one exception. AD says that an account is locked (data 775) to
+// Locked accounts are an exception. AD says that one is locked (data 775) to
 // whatever password, right or wrong, and to everybody who can reach a domain
-// controller. The portal says so too: the owner, with the right password, has
-// no other way to learn why it fails. Who is not the owner learns that a name
-// exists, if it is locked just now. Nobody can lock an account here to find
-// out: the lockout guard stops before AD's threshold, and then says "too many
-// tries", of names that do not exist too.
+// controller. The portal says so too, and of users whom JumpCloud checks and has
+// locked: the owner, with the right password, has no other way to learn why it
+// fails. Who is not the owner learns that a name exists, if it is locked just
+// now. Tries here do not lock an account where gateway.lockout_guard is on, the
+// limit is known and more than one, and all tries come through dirgate: they are
+// stopped before the limit, and then "too many tries" is said, of names that do
+// not exist too.
+//
+// "Cannot be checked now" and "too many tries" come from the Validator, which
+// makes them alike for all names as far as its package comment says (package
+// delegate, "What a stranger learns").
 //
 // # Expired passwords
 //
@@ -33,9 +39,12 @@
 //
 //   - The identifier of a session is 128 random bits or more, new at sign-in
 //     and after a change of the password. The server keeps its SHA-256 only. A
-//     session ends after 10 minutes without use, after an hour in any case, at
-//     sign-out, and when the password is changed in another one. Sessions are in
-//     memory: a restart ends them, and several nodes need a balancer that keeps
+//     session ends after 10 minutes without use, after an hour in any case (10
+//     minutes of one that may only change the password), at sign-out, and when the
+//     password is changed in another one. An account of AD is known by its
+//     objectGUID, so that a session outlasts renames and moves; a user of JumpCloud
+//     alone by the name that was typed, and the session ends when another user has
+//     that name. Sessions are in memory: a restart ends them, and several nodes need a balancer that keeps
 //     a browser at one of them.
 //   - Cookies are __Host-, HttpOnly and SameSite=Strict. Each form carries a
 //     token of the session, or, before sign-in, of the visitor's cookie. Requests
