@@ -34,7 +34,8 @@ const provenSkew = 5 * time.Minute
 // It never gets in the way of a change that somebody made: in the transaction
 // that would append it, it is refused with an error that wraps [ErrOpenChange]
 // while the account, or the user that is linked with it, has an open password
-// of either direction, and with one that wraps [ErrInSync] when the link says
+// of either direction (but for one made at JumpCloud whose answer was not seen,
+// if this one is newer), and with one that wraps [ErrInSync] when the link says
 // that both sides had that password, or one that was set later. So a password
 // that was written to a side does not come back from it (rule P2: echo).
 // Nothing is sealed or written then.
@@ -44,7 +45,7 @@ func (s *Store) AppendProven(ctx context.Context, c identity.Change, password se
 	}
 	var seq identity.Seq
 	err := s.submit(ctx, func(b *batch) error {
-		if err := refuseProven(b.txn, c); err != nil {
+		if err := refuseProven(b.txn, c, b.at); err != nil {
 			return err
 		}
 		e, err := b.intend(c, password)
@@ -67,7 +68,7 @@ func (s *Store) CheckProven(c identity.Change) error {
 	if err := checkProven(&c); err != nil {
 		return fmt.Errorf("check proven password: %w", err)
 	}
-	return s.view(func(txn *badger.Txn) error { return refuseProven(txn, c) })
+	return s.view(func(txn *badger.Txn) error { return refuseProven(txn, c, s.now()) })
 }
 
 func checkProven(c *identity.Change) error {
@@ -85,7 +86,7 @@ func checkProven(c *identity.Change) error {
 	return nil
 }
 
-func refuseProven(txn *badger.Txn, c identity.Change) error {
+func refuseProven(txn *badger.Txn, c identity.Change, now time.Time) error {
 	subjects := [][]byte{subjectKey(c)}
 	link, err := linkOf(txn, c)
 	switch {
@@ -97,7 +98,7 @@ func refuseProven(txn *badger.Txn, c identity.Change) error {
 		return fmt.Errorf("link: %w", err)
 	}
 	for _, subject := range subjects {
-		if err := refuseOpen(txn, subject); err != nil {
+		if err := refuseOpen(txn, subject, c, now); err != nil {
 			return err
 		}
 	}
@@ -106,18 +107,33 @@ func refuseProven(txn *badger.Txn, c identity.Change) error {
 
 // refuseOpen looks for an open password among the changes of an account or of
 // a JumpCloud user.
-func refuseOpen(txn *badger.Txn, subject []byte) error {
+func refuseOpen(txn *badger.Txn, subject []byte, c identity.Change, now time.Time) error {
 	return scan(txn, append([]byte(prefixAccount), subject...), nil, true, func(item *badger.Item) (bool, error) {
 		seq := seqOf(item.Key())
 		e, err := getEntry(txn, seq)
 		if err != nil {
 			return false, err
 		}
-		if isOpen(e.Status) && !e.Kind.IsState() {
+		if isOpen(e.Status) && !e.Kind.IsState() && !outlived(e, c, now) {
 			return false, fmt.Errorf("change %d is %s: %w", seq, e.Status, ErrOpenChange)
 		}
 		return true, nil
 	})
+}
+
+// answered is after how long a request to JumpCloud is not on its way any more.
+const answered = 15 * time.Minute
+
+// outlived reports whether what a bind proved is newer than a change at
+// JumpCloud whose answer was not seen. Such a change may stay open: where
+// JumpCloud's LDAP is not named nobody can tell what became of it. What
+// JumpCloud's LDAP accepts is the user's password in any case; a password of AD
+// must have been set after the change.
+func outlived(e identity.Entry, c identity.Change, now time.Time) bool {
+	if e.Status != identity.StatusUnsettled || e.Direction != identity.Sync || now.Sub(e.At) < answered {
+		return false
+	}
+	return c.Direction == identity.Sync || identity.FileTime(c.PwdLastSet).After(e.At.Add(answered))
 }
 
 // linkHas reports whether both sides had the password that a bind proved, or

@@ -262,3 +262,49 @@ func proveUntilKilled(t *testing.T, root string) {
 		fmt.Printf("proven %d\n", seq)
 	}
 }
+
+// TestS4_ProvenPastAnUnknownOutcome: a change at JumpCloud whose answer was
+// never seen does not keep newer passwords from being learnt; an older one of
+// AD, and any while the answer may come, it does.
+func TestS4_ProvenPastAnUnknownOutcome(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		learnt  func(at time.Time) identity.Change
+		age     time.Duration
+		refused bool
+	}{
+		{"JumpCloud's, soon", cloudBind, answered - time.Minute, true},
+		{"JumpCloud's", cloudBind, answered, false},
+		{"AD's, set before", func(at time.Time) identity.Change { return provenChange(1, setAt(at.Add(-time.Hour))) }, 48 * time.Hour, true},
+		{"AD's, set after", func(at time.Time) identity.Change { return provenChange(1, setAt(at.Add(time.Hour))) }, 48 * time.Hour, false},
+	} {
+		f := newStore(t)
+		ok(t, f.PutLink(t.Context(), identity.Link{Domain: change(1).Account.Domain, GUID: change(1).Account.GUID, JumpCloudID: cloudID}))
+		made := change(1)
+		made.Direction, made.CloudID = identity.Sync, cloudID
+		seq, err := f.AppendIntent(t.Context(), made, secret.New([]byte("unseen")))
+		ok(t, err)
+		e, err := f.Entry(seq)
+		ok(t, err)
+		ok(t, f.Close())
+		later := f.options()
+		later.Now = func() time.Time { return start.Add(tt.age) }
+		f.Store, err = Open(later)
+		ok(t, err)
+		c := tt.learnt(e.At)
+		check := f.CheckProven(c)
+		_, err = f.AppendProven(t.Context(), c, secret.New([]byte("learnt")))
+		if errors.Is(err, ErrOpenChange) != tt.refused || !tt.refused && err != nil || (check == nil) != (err == nil) {
+			t.Errorf("%s: %v, and the check says %v", tt.name, err, check)
+		}
+		ok(t, f.Close())
+	}
+}
+
+const cloudID = "64b0c0ffee64b0c0ffee0001"
+
+func cloudBind(at time.Time) identity.Change {
+	c := change(1)
+	c.Kind, c.Direction, c.CloudID, c.PasswordDate = identity.PasswordBind, identity.Sync, cloudID, at
+	return c
+}

@@ -1,8 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dirgate/dirgate/store/identity"
@@ -120,4 +123,38 @@ func (b *batch) joinPasswords(link identity.Link) error {
 	}
 	_, err = b.record(older, Record{Type: RecordSuperseded, By: by})
 	return err
+}
+
+// Passwords returns the passwords of a change's pair in both directions, newest
+// first. What retention removed is missing.
+func (s *Store) Passwords(c identity.Change) (entries []identity.Entry, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		subjects := [][]byte{subjectKey(c)}
+		link, err := linkOf(txn, c)
+		switch {
+		case err == nil:
+			subjects = [][]byte{accountKey(link.GUID, ""), cloudKey(link.JumpCloudID)}
+		case !errors.Is(err, ErrNotFound):
+			return fmt.Errorf("link: %w", err)
+		}
+		found := make(map[identity.Seq]identity.Entry)
+		for _, subject := range subjects {
+			err := scan(txn, append([]byte(prefixAccount), subject...), nil, true, func(item *badger.Item) (bool, error) {
+				e, err := getEntry(txn, seqOf(item.Key()))
+				if err == nil && !e.Kind.IsState() && e.Account.Domain == c.Account.Domain {
+					found[e.Seq] = e
+				}
+				return true, err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		entries = slices.SortedFunc(maps.Values(found), func(a, b identity.Entry) int { return cmp.Compare(b.Seq, a.Seq) })
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("passwords of the pair of change %d: %w", c.Seq, err)
+	}
+	return entries, nil
 }

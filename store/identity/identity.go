@@ -160,8 +160,10 @@ type Change struct {
 	// sync is about; it is the key of such a change, since the AD account may
 	// not exist yet.
 	CloudID string `json:"cloudId,omitempty"`
-	// PasswordDate is JumpCloud's password_date of a password that a bind to
-	// JumpCloud's LDAP proved: what PwdLastSet is on the other side.
+	// PasswordDate is JumpCloud's password_date: of a password that a bind to
+	// JumpCloud's LDAP proved that password's own, and of one that is being
+	// changed there the last that was read before, the evidence that settles an
+	// unknown outcome. It is what PwdLastSet is on the other side.
 	PasswordDate time.Time `json:"passwordDate,omitzero"`
 	Actor        string    `json:"actor,omitempty"` // bind name of the session that asked, as it gave it
 	// DC is the domain controller that the request went to, as it is named in
@@ -173,6 +175,14 @@ type Change struct {
 	// MustChange marks a password that AD was told to expire at once
 	// (pwdLastSet 0 in the same request): a temporary one.
 	MustChange bool `json:"mustChange,omitempty"`
+}
+
+// Proven is JumpCloud's password_date of the password itself; zero: not known.
+func (c Change) Proven() time.Time {
+	if c.Kind != PasswordBind {
+		return time.Time{}
+	}
+	return c.PasswordDate
 }
 
 // Status is where a change stands.
