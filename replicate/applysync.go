@@ -38,6 +38,7 @@ func (e *Engine) applySync(ctx context.Context, entry identity.Entry) result {
 	j := syncJob{entry: entry, log: e.cfg.Log.With("seq", entry.Seq, "user", entry.CloudID)}
 	r := result{entry: entry}
 	r.retry, r.err = e.workSync(ctx, &j)
+	r.awaits = j.decision.Verb == plan.Wait && plan.AwaitsAccount(j.decision.Reason)
 	return r
 }
 
@@ -173,7 +174,7 @@ func (e *Engine) appliedSync(ctx context.Context, j *syncJob, pwdLastSet int64) 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	link := *j.facts.Link
-	link.PasswordSeq, link.PasswordAt, link.PasswordSet, link.PasswordDate = j.entry.Seq, e.cfg.Now(), pwdLastSet, j.entry.PasswordDate
+	link.PasswordSeq, link.PasswordAt, link.PasswordSet, link.PasswordDate = j.entry.Seq, e.cfg.Now(), pwdLastSet, j.entry.Proven()
 	if link.PasswordDate.IsZero() {
 		link.PasswordDate, _ = time.Parse(time.RFC3339, j.facts.Cloud.PasswordDate) // zero: not known
 	}

@@ -62,31 +62,57 @@ func (e *Engine) askRivals(j *job) error {
 	return nil
 }
 
-// await notes that an account's password waits for its user. That may have been
-// made between the decision and this note, so it is looked
+// waiterOf is whose password waits for the other side: an account, or of
+// direction sync a JumpCloud user, whose account nobody knows yet.
+func waiterOf(e identity.Entry) account {
+	if e.Direction == identity.Sync {
+		return account{domain: e.Account.Domain, dn: e.CloudID}
+	}
+	return accountOf(e)
+}
+
+// partner is the link that a waiting password needs.
+func (d *dispatcher) partner(e identity.Entry) (identity.Link, error) {
+	if e.Direction == identity.Sync {
+		link, err := d.engine.cfg.Store.LinkByJumpCloudID(e.CloudID)
+		if err == nil && link.Domain != e.Account.Domain {
+			err = store.ErrNotFound // it is another domain's
+		}
+		return link, err
+	}
+	return d.engine.cfg.Store.LinkByGUID(e.Account.Domain, e.Account.GUID)
+}
+
+// await notes that a password waits for the other side's account or user. That
+// may have been made between the decision and this note, so it is looked
 // for once more.
 func (d *dispatcher) await(r result) error {
-	d.waiting[accountOf(r.entry)] = r.entry.Seq
-	link, err := d.engine.cfg.Store.LinkByGUID(r.entry.Account.Domain, r.entry.Account.GUID)
+	d.waiting[waiterOf(r.entry)] = r.entry.Seq
+	link, err := d.partner(r.entry)
 	switch {
 	case errors.Is(err, store.ErrNotFound), err == nil && link.JumpCloudID == r.gone:
 		return nil
 	case err != nil:
 		return err
 	}
-	d.wake(accountOf(r.entry))
+	d.wake(waiterOf(r.entry))
 	return nil
 }
 
-// waits notes a change that waited for the import already, before a restart.
+// waits notes a change that waited for the other side already, before a restart.
 func (d *dispatcher) waits(entry identity.Entry) error {
-	if _, noted := d.waiting[accountOf(entry)]; noted || !plan.AwaitsUser(entry.Reason) {
+	awaits := plan.AwaitsUser
+	if entry.Direction == identity.Sync {
+		awaits = plan.AwaitsAccount
+	}
+	if _, noted := d.waiting[waiterOf(entry)]; noted || !awaits(entry.Reason) {
 		return nil
 	}
 	return d.await(result{entry: entry})
 }
 
-// wake makes the password that waits for an account's user due.
+// wake makes the password that waits for an account's user, or a user's account,
+// due.
 func (d *dispatcher) wake(key account) {
 	seq, ok := d.waiting[key]
 	if !ok {
@@ -98,7 +124,8 @@ func (d *dispatcher) wake(key account) {
 }
 
 // imported is told of every record: one about a change of state means that the
-// import has worked on an account, which may have a user now.
+// import has worked on an account, which may have a user now, or sync on a user,
+// which may have an account.
 func (d *dispatcher) imported(r store.Record) error {
 	if r.Change == 0 || r.Type == store.RecordIntent || r.Type == store.RecordAccepted {
 		return nil
@@ -115,14 +142,38 @@ func (d *dispatcher) imported(r store.Record) error {
 	if err != nil || entry.Kind != identity.UserChange {
 		return err
 	}
+	if entry.Direction == identity.Sync {
+		d.wake(waiterOf(entry))
+		return nil
+	}
 	key := accountOf(entry)
 	d.wake(key)
+	if err := d.wakeLinked(key); err != nil {
+		return err
+	}
 	if r.Type != store.RecordApplied || stats.Dead[identity.Import] == 0 {
 		return nil
 	}
 	dead, err := st.List(store.ListOptions{Domain: key.domain, Account: &key.guid, Status: []identity.Status{identity.StatusDead}, Newest: true})
 	d.putDead(dead)
 	return err
+}
+
+// wakeLinked makes the password due that waits for an account which the import
+// has linked.
+func (d *dispatcher) wakeLinked(key account) error {
+	if len(d.waiting) == 0 {
+		return nil
+	}
+	link, err := d.engine.cfg.Store.LinkByGUID(key.domain, key.guid)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	d.wake(account{domain: key.domain, dn: link.JumpCloudID})
+	return nil
 }
 
 // putDead makes those dead letters due that lack nothing but a user.

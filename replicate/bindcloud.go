@@ -16,10 +16,6 @@ import (
 	"github.com/dirgate/dirgate/store/secret"
 )
 
-// arrived is how long after JumpCloud was given a password its LDAP may still
-// answer by the one before.
-const arrived = 30 * time.Second
-
 // recordCloud records the password of a user whom JumpCloud's LDAP let in by
 // the bind DN change.Account.DN, for AD, if it is wanted there (rule S4).
 func (r *BindRecorder) recordCloud(ctx context.Context, change identity.Change, password secret.Bytes) (identity.BindOutcome, error) {
@@ -42,7 +38,7 @@ func (r *BindRecorder) recordCloud(ctx context.Context, change identity.Change, 
 	switch {
 	case err != nil:
 		return identity.BindNotWanted, nil // it cannot be told which password was right
-	case now().Sub(date) < arrived:
+	case now().Sub(date) < plan.CloudArrived:
 		return identity.BindEarly, nil
 	}
 	facts.Change.PasswordDate = date

@@ -26,7 +26,8 @@ type dispatcher struct {
 
 	outages outages
 	// waiting are the accounts whose password waits for the import to make the
-	// user; hurry are the changes that do not wait for their time.
+	// user, and the users whose waits for sync to make the account (see
+	// waiterOf); hurry are the changes that do not wait for their time.
 	waiting map[account]identity.Seq
 	hurry   map[identity.Seq]bool
 }
@@ -53,7 +54,8 @@ type result struct {
 
 	// away is the client whose JumpCloud is away; nil: it is not.
 	away *jumpcloud.Client
-	// awaits: the import is to make the account's user. gone is the user that
+	// awaits: the import is to make the account's user, or sync the user's
+	// account. gone is the user that
 	// the account is linked to and that is not there any more; empty: none.
 	awaits bool
 	gone   string
@@ -100,9 +102,6 @@ func (d *dispatcher) loadPending(direction identity.Direction) error {
 				continue
 			}
 			d.queue.put(entry.Seq, entry.NextTry)
-			if direction != identity.Import {
-				continue
-			}
 			if err := d.waits(entry); err != nil {
 				return err
 			}

@@ -28,6 +28,12 @@
 // are recorded before they are made, so that neither restarts nor several
 // changes make more of them than plan.Settle allows for a change.
 //
+// Passwords of JumpCloud's side (direction sync) go the other way. An intent of
+// the delegate's whose answer was not seen is settled by the user's
+// password_date and one bind at JumpCloud's LDAP, within the same budget. Without
+// that LDAP it stays unknown once the date has moved, until somebody discards
+// it or a newer password of the pair is accepted; neither waits for it.
+//
 // A password whose account has no JumpCloud user yet waits for the import, and
 // is woken by the import's record in the log. Where the import gives the account
 // no user, by its own rules, the change is a dead letter with that reason; it
@@ -42,6 +48,8 @@
 // same password in that moment is not told apart. A controller is known by
 // the URL it was reached at: where one URL leads to several, an outcome may be
 // settled as refused by one that has not heard of the change within
-// Config.AnswerLimit. How long an account was not found or not in scope is
+// Config.AnswerLimit. JumpCloud's LDAP does not say why it refuses: of a user who
+// was unbound from its directory since the old password was proved, a change
+// that was made is settled as refused; the next sign-in teaches AD. How long an account was not found or not in scope is
 // kept in memory; after a restart the time begins anew.
 package replicate

@@ -21,6 +21,8 @@ type Peers struct {
 	JumpCloud *jumpcloud.Client
 	// Writer sets passwords in AD; nil where nothing goes there.
 	Writer PasswordWriter
+	// CloudLDAP is JumpCloud's LDAP; nil where the registration names none.
+	CloudLDAP CloudLDAP
 }
 
 // Config describes an Engine.

@@ -100,7 +100,7 @@ func (s *settler) pass(ctx context.Context) (next time.Time, err error) {
 
 // look judges an entry if it is time to. The error is the store's.
 func (p *settling) look(ctx context.Context, entry identity.Entry) error {
-	if entry.Direction != identity.Import || ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return nil
 	}
 	now := p.cfg.Now()
@@ -112,18 +112,26 @@ func (p *settling) look(ctx context.Context, entry identity.Entry) error {
 		p.next = earlier(p.next, due)
 		return nil
 	}
-	if p.down[entry.Account.Domain] {
+	side := entry.Account.Domain
+	if entry.Direction == identity.Sync {
+		side = cloudOf(entry)
+	}
+	if p.down[side] {
 		p.next = earlier(p.next, now.Add(storePause))
 		return nil
 	}
-	user, verdict, err := p.judge(ctx, entry)
+	judge := p.judge
+	if entry.Direction == identity.Sync {
+		judge = p.judgeCloud
+	}
+	user, verdict, err := judge(ctx, entry)
 	if ctx.Err() != nil {
 		return nil
 	}
 	if errors.Is(err, ad.ErrUnavailable) {
 		p.down[entry.Account.Domain] = true
 	}
-	if err != nil || verdict.Outcome == identity.OutcomeUnknown {
+	if err != nil || verdict.Outcome == identity.OutcomeUnknown && !verdict.GiveUp {
 		p.postpone(entry, verdict, err)
 	}
 	if err != nil {
@@ -137,9 +145,12 @@ func (p *settling) look(ctx context.Context, entry identity.Entry) error {
 // that was proved tells who it is.
 func (p *settling) record(ctx context.Context, entry identity.Entry, user identity.User, v plan.Settlement) error {
 	var err error
-	if v.Outcome == identity.OutcomeAccepted && entry.Account.GUID.IsZero() {
+	switch {
+	case v.GiveUp:
+		err = p.cfg.Store.Discard(ctx, entry.Seq, v.Reason)
+	case entry.Direction == identity.Import && v.Outcome == identity.OutcomeAccepted && entry.Account.GUID.IsZero():
 		err = p.cfg.Store.SettleAccount(ctx, entry.Seq, identity.Account{GUID: user.GUID, DN: user.DN, SAM: user.Username}, v.Reason)
-	} else {
+	default:
 		err = p.cfg.Store.Settle(ctx, entry.Seq, v.Outcome, v.Reason)
 	}
 	if errors.Is(err, store.ErrState) {

@@ -9,6 +9,7 @@ import (
 	"github.com/dirgate/dirgate/delegate"
 	"github.com/dirgate/dirgate/replicate"
 	"github.com/dirgate/dirgate/replicate/jumpcloud"
+	"github.com/dirgate/dirgate/replicate/plan"
 	"github.com/dirgate/dirgate/store"
 	"github.com/dirgate/dirgate/store/identity"
 	"github.com/dirgate/dirgate/store/secret"
@@ -44,7 +45,7 @@ func (c cloudPasswords) SetPassword(ctx context.Context, domain, cloudID string,
 
 // arrived is how long after JumpCloud was given a password its LDAP may still
 // answer by the one before.
-const arrived = 30 * time.Second
+const arrived = plan.CloudArrived
 
 // PasswordPending looks at the newest password of AD in the change log.
 func (c cloudPasswords) PasswordPending(_ context.Context, account identity.Account) (bool, error) {

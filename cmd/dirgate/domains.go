@@ -100,12 +100,13 @@ func (d *domains) connect(reg store.Domain, importPassword, apiKey secret.Bytes)
 	if err != nil {
 		return nil, err
 	}
+	known := cloudLDAP(reg)
 	return &connection{
 		gateway: gateway.Domain{Name: reg.Name, NetBIOS: reg.NetBIOS, BaseDN: reg.BaseDN, DCs: set,
 			Capture: reg.PasswordSync != store.PasswordSyncValidateOnly},
-		cloud:  cloudLDAP(reg),
+		cloud:  known,
 		names:  names,
-		peers:  &replicate.Peers{AD: directory, JumpCloud: cloud},
+		peers:  &replicate.Peers{AD: directory, JumpCloud: cloud, CloudLDAP: newCloudBinder(known)},
 		dcs:    set,
 		health: h,
 	}, nil

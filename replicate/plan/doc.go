@@ -2,8 +2,8 @@
 // known about both sides. It has no I/O, clock, context or logger, so every
 // decision can be tested, replayed and explained.
 //
-// [Password] decides about one captured password, [Settle] about an intent
-// whose answer nobody saw. The caller gathers a [PasswordCase] or an
+// [Password] decides about one captured password, [Settle] and
+// [SettleCloud] about an intent whose answer nobody saw. The caller gathers a [PasswordCase] or an
 // [Evidence], carries out the [Decision] or [Settlement] and records its
 // Reason, which is written for the administrator who reads `user show` or the
 // change log: where a person must act it says how.

@@ -50,6 +50,7 @@ const (
 type Settlement struct {
 	Outcome identity.Outcome // unknown: not yet
 	TryBind bool             // one bind with the new password is needed to tell
+	GiveUp  bool             // it matters no more: the change is to be discarded
 	Reason  string
 }
 

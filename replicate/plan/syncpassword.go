@@ -26,6 +26,14 @@ type SyncPasswordCase struct {
 	Doubt time.Duration
 }
 
+// awaitsAccount is said of a password whose user has no AD account. It is stored
+// with the change, and known again by these words.
+const awaitsAccount = "the user has no AD account yet"
+
+// AwaitsAccount reports whether a pending change's reason is that sync has not
+// made or linked the user's account yet.
+func AwaitsAccount(reason string) bool { return strings.Contains(reason, awaitsAccount) }
+
 // SyncPassword decides about one password of a JumpCloud user (rules S4 and
 // P2): SetPassword gives it to the AD account of Link. Whether a newer one
 // supersedes it is the change log's matter, unless that was applied already.
@@ -39,7 +47,7 @@ func SyncPassword(c SyncPasswordCase) Decision {
 	case c.Cloud == nil:
 		return discard("the user was deleted at JumpCloud")
 	case c.Link == nil:
-		return c.wait("the user has no AD account yet", "bind the user to the AD object in JumpCloud")
+		return c.wait(awaitsAccount, "bind the user to the AD object in JumpCloud")
 	case c.Link.PasswordSeq > c.Change.Seq && c.Change.Seq != 0:
 		return discard("stale: both sides have the password of change %d", c.Link.PasswordSeq)
 	case c.Link.PasswordAuthority == identity.AD, c.Link.PasswordAuthority == "" && slices.Contains(strings.Fields(c.Cloud.Restricted), restrictPassword):
@@ -73,11 +81,11 @@ func (c *SyncPasswordCase) wait(what, mend string) Decision {
 
 // replaced: JumpCloud has another password by now.
 func (c *SyncPasswordCase) replaced() bool {
-	if c.Change.PasswordDate.IsZero() {
+	if c.Change.Proven().IsZero() {
 		return false
 	}
 	date, err := time.Parse(time.RFC3339, c.Cloud.PasswordDate)
-	return err == nil && date.After(c.Change.PasswordDate)
+	return err == nil && date.After(c.Change.Proven())
 }
 
 // overtaken: AD was given a password after JumpCloud was given this one. The
@@ -90,10 +98,10 @@ func (c *SyncPasswordCase) overtaken() bool {
 		return false
 	case c.Link.MadeInAD && c.Link.PasswordSet == 0 && !set.After(c.Link.At.Add(madeWithin)):
 		return false
-	case c.Change.PasswordDate.IsZero():
+	case c.Change.Proven().IsZero():
 		return set.After(c.Change.At.Add(grace))
 	}
-	return set.After(c.Change.PasswordDate)
+	return set.After(c.Change.Proven())
 }
 
 // madeWithin is how long after its link was stored an account may have got the
