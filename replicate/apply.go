@@ -200,9 +200,18 @@ func (e *Engine) setPassword(ctx context.Context, j *job) (retry time.Time, err 
 	if j.facts.Link != nil {
 		link.At = j.facts.Link.At
 	}
-	if j.entry.Evidence != "" && j.entry.Evidence != dateOf(user) {
+	switch {
+	case strings.HasPrefix(j.entry.Evidence, givenBack):
+		return e.applied(ctx, j, link)
+	case j.entry.Evidence != "" && j.entry.Evidence != dateOf(user):
 		j.log.Info("password had arrived in JumpCloud: an earlier write was not answered", "user", user.ID)
-		return retry, e.applied(ctx, j, link)
+		return e.applied(ctx, j, link)
+	}
+	if wait, err := e.mustWait(j.entry, j.facts.Settings.Use); wait != nil || err != nil {
+		if err != nil {
+			return retry, err
+		}
+		return e.later(ctx, j, "wait", wait)
 	}
 	if j.decision.Join {
 		// Before anything is sent: two accounts that look for a pair at the same
@@ -238,10 +247,20 @@ func (e *Engine) setPassword(ctx context.Context, j *job) (retry time.Time, err 
 		return e.notSet(ctx, j, err)
 	}
 	j.log.Info("password replicated", "user", user.ID, "joined", j.decision.Join, "took", e.cfg.Now().Sub(j.entry.At))
-	return retry, e.applied(ctx, j, link)
+	j.entry.Evidence = dateOf(user)
+	return e.applied(ctx, j, link)
 }
 
-func (e *Engine) applied(ctx context.Context, j *job, link *identity.Link) error {
+// applied records that JumpCloud has the password, and that AD still has it.
+func (e *Engine) applied(ctx context.Context, j *job, link *identity.Link) (retry time.Time, err error) {
+	done, retry, err := e.giveBack(ctx, j.entry, j.facts.Settings.Use, j.entry.Evidence, j.toAD(link))
+	if err != nil || !done {
+		return retry, err
+	}
+	return retry, e.markApplied(ctx, j, link)
+}
+
+func (e *Engine) markApplied(ctx context.Context, j *job, link *identity.Link) error {
 	// The write has happened: its record must not fall to a shutdown.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dirgate/dirgate/replicate/ad"
@@ -98,7 +99,7 @@ func (e *Engine) decideSync(ctx context.Context, j *syncJob) (err error) {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return err
 	}
-	c.Sent = c.AD != nil && arrivedInAD(j.entry, c.AD.PwdLastSet)
+	c.Sent = c.AD != nil && arrivedInAD(j.entry, c.AD.PwdLastSet) || strings.HasPrefix(j.entry.Evidence, givenBack)
 	j.decision = plan.SyncPassword(*c)
 	if c.Doubt = e.doubts.held(j.entry.Seq, j.decision, e.cfg.Now()); c.Doubt > 0 {
 		j.decision = plan.SyncPassword(*c)
@@ -140,9 +141,18 @@ func arrivedInAD(e identity.Entry, pwdLastSet int64) bool {
 func (e *Engine) setInAD(ctx context.Context, j *syncJob) (retry time.Time, err error) {
 	c, seq := &j.facts, j.entry.Seq
 	evidence := evidenceOf(c.AD.PwdLastSet)
-	if j.entry.Evidence != "" && j.entry.Evidence != evidence {
+	switch {
+	case strings.HasPrefix(j.entry.Evidence, givenBack):
+		return e.appliedSync(ctx, j, c.AD.PwdLastSet)
+	case j.entry.Evidence != "" && j.entry.Evidence != evidence:
 		j.log.Info("password had arrived in Active Directory: an earlier write was not answered")
-		return retry, e.appliedSync(ctx, j, c.AD.PwdLastSet)
+		return e.appliedSync(ctx, j, c.AD.PwdLastSet)
+	}
+	if wait, err := e.mustWait(j.entry, c.Use); wait != nil || err != nil {
+		if err != nil {
+			return retry, err
+		}
+		return e.laterSync(ctx, j, "wait", wait)
 	}
 	password, err := e.cfg.Store.Secret(seq, e.cfg.Opener)
 	if errors.Is(err, store.ErrNotFound) {
@@ -165,12 +175,22 @@ func (e *Engine) setInAD(ctx context.Context, j *syncJob) (retry time.Time, err 
 		return e.notSetInAD(ctx, j, err)
 	}
 	j.log.Info("password replicated to Active Directory", "account", c.AD.GUID.String(), "took", e.cfg.Now().Sub(j.entry.At))
-	return retry, e.appliedSync(ctx, j, now.PwdLastSet)
+	j.entry.Evidence = evidence
+	return e.appliedSync(ctx, j, now.PwdLastSet)
 }
 
-// appliedSync records that both sides have the password. The pwdLastSet that AD
-// gave it tells it from a later one, when it comes back from a bind.
-func (e *Engine) appliedSync(ctx context.Context, j *syncJob, pwdLastSet int64) error {
+// appliedSync records that AD has the password, and that JumpCloud still has it.
+func (e *Engine) appliedSync(ctx context.Context, j *syncJob, pwdLastSet int64) (retry time.Time, err error) {
+	done, retry, err := e.giveBack(ctx, j.entry, j.facts.Use, j.entry.Evidence, j.toJumpCloud(e.cfg.Now))
+	if err != nil || !done {
+		return retry, err
+	}
+	return retry, e.markAppliedSync(ctx, j, pwdLastSet)
+}
+
+// markAppliedSync records that both sides have the password. The pwdLastSet that
+// AD gave it tells it from a later one, when it comes back from a bind.
+func (e *Engine) markAppliedSync(ctx context.Context, j *syncJob, pwdLastSet int64) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	link := *j.facts.Link

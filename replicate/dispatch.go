@@ -49,6 +49,7 @@ type account struct {
 
 type result struct {
 	entry identity.Entry
+	key   account   // by which it was busy
 	retry time.Time // zero: not by itself
 	err   error     // of the store
 
@@ -191,7 +192,7 @@ func (d *dispatcher) begin(ctx context.Context, entry identity.Entry, now time.T
 	if d.outages.hold(entry) {
 		return
 	}
-	key := accountOf(entry)
+	key := d.pairOf(entry)
 	if waiting, busy := d.busy[key]; busy {
 		d.busy[key] = append(waiting, entry.Seq)
 		return
@@ -199,7 +200,9 @@ func (d *dispatcher) begin(ctx context.Context, entry identity.Entry, now time.T
 	delete(d.hurry, entry.Seq)
 	d.busy[key] = nil
 	go func() { // ends by being received from done, which run and drain wait for
-		d.done <- do(ctx, entry)
+		r := do(ctx, entry)
+		r.key = key
+		d.done <- r
 	}()
 }
 
@@ -230,9 +233,21 @@ func accountOf(entry identity.Entry) account {
 	return key
 }
 
+// pairOf is accountOf, also for a password of a JumpCloud user whose account was
+// not known yet when it was recorded.
+func (d *dispatcher) pairOf(entry identity.Entry) account {
+	if entry.Account.GUID.IsZero() && entry.CloudID != "" {
+		link, err := d.engine.cfg.Store.LinkByJumpCloudID(entry.CloudID)
+		if err == nil && link.Domain == entry.Account.Domain {
+			entry.Account.GUID = link.GUID
+		}
+	}
+	return accountOf(entry)
+}
+
 // finish takes a worker's result.
 func (d *dispatcher) finish(r result) error {
-	key := accountOf(r.entry)
+	key := r.key
 	for _, seq := range d.busy[key] {
 		d.queue.put(seq, time.Time{})
 	}

@@ -42,7 +42,13 @@
 // are held as numbers, without attempts or records, and begin in order when it
 // is back.
 //
-// Not guaranteed: JumpCloud has no call that tells whether a password is
+// Of passwords that are set on both sides at the same time the newest accepted
+// one is what both sides end with: one that crossed an older one on its way is
+// written to the side it came from as well (bothsides.go).
+//
+// Not guaranteed: a request that arrives later than Config.AnswerLimit after it
+// was sent, or an intent that is older than that and still comes true, can
+// replace a newer password. JumpCloud has no call that tells whether a password is
 // equal to a given one. An unanswered write counts as applied when the user's
 // password_date has moved since the evidence was taken; another change of the
 // same password in that moment is not told apart. A controller is known by
@@ -50,6 +56,7 @@
 // settled as refused by one that has not heard of the change within
 // Config.AnswerLimit. JumpCloud's LDAP does not say why it refuses: of a user who
 // was unbound from its directory since the old password was proved, a change
-// that was made is settled as refused; the next sign-in teaches AD. How long an account was not found or not in scope is
-// kept in memory; after a restart the time begins anew.
+// that was made is settled as refused; the next sign-in teaches AD. How long an
+// account was not found or not in scope is kept in memory; after a restart the
+// time begins anew.
 package replicate

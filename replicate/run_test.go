@@ -241,7 +241,7 @@ func TestL1_OneOfAnAccount(t *testing.T) {
 	if got := d.busy[accountOf(entry)]; len(d.busy) != 1 || len(got) != 1 || got[0] != second {
 		t.Fatalf("waiting behind the first: %v, want %d", got, second)
 	}
-	if err := d.finish(result{entry: entry}); err != nil {
+	if err := d.finish(result{entry: entry, key: accountOf(entry)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.drain(t.Context()); err != nil {

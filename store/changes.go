@@ -254,8 +254,12 @@ func (s *Store) BeginAttempt(ctx context.Context, seq identity.Seq, evidence str
 // with another the error wraps [ErrLinkConflict] and nothing is recorded.
 func (s *Store) MarkApplied(ctx context.Context, seq identity.Seq, link *identity.Link) error {
 	return s.transition(ctx, "mark applied", seq, func(b *batch, e identity.Entry) error {
+		done := Record{Type: RecordApplied}
+		if !e.Kind.IsState() && (e.Status == identity.StatusSuperseded || e.Status == identity.StatusDiscarded) {
+			done.Type = RecordLanded
+		}
 		if link == nil {
-			_, err := b.record(e, Record{Type: RecordApplied})
+			_, err := b.record(e, done)
 			return err
 		}
 		given, stored, err := checkLink(b.txn, *link)
@@ -265,7 +269,7 @@ func (s *Store) MarkApplied(ctx context.Context, seq identity.Seq, link *identit
 		if stored != nil {
 			given = withPassword(*stored, given)
 		}
-		if _, err = b.record(e, Record{Type: RecordApplied}); err != nil {
+		if _, err = b.record(e, done); err != nil {
 			return err
 		}
 		b.putLink(given, stored == nil)

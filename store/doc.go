@@ -46,7 +46,8 @@
 // last had, so one that was written to a side is not learnt from it again. A
 // write that is under way while a newer password of the other direction is
 // accepted can still land after it: [Store.MarkApplied] leaves such a change
-// superseded, and who applied it must look at both sides again.
+// superseded and says when it landed ([RecordLanded]), and who applies the newer
+// one, and finds that among the pair's [Store.Passwords], gives it to both sides.
 //
 // # A log that cannot lie
 //

@@ -20,6 +20,7 @@ const (
 	RecordProbe      RecordType = "probe"      // a bind with the new password is about to tell whether it was accepted
 	RecordAttempt    RecordType = "attempt"    // it is about to be written to the other side
 	RecordApplied    RecordType = "applied"    // the other side has it
+	RecordLanded     RecordType = "landed"     // the other side has it, though it was superseded or discarded while it was being written
 	RecordDeferred   RecordType = "deferred"   // the attempt had no effect; there will be another
 	RecordUnanswered RecordType = "unanswered" // the attempt was sent, and no answer was seen
 	RecordPostponed  RecordType = "postponed"  // nothing was sent yet, and cannot be now

@@ -42,6 +42,8 @@ func next(e identity.Entry, r Record) (identity.Entry, error) {
 		err = probe(&e, r)
 	case RecordAttempt, RecordApplied, RecordDeferred, RecordUnanswered, RecordPostponed, RecordDead:
 		err = other(&e, r)
+	case RecordLanded:
+		err = landed(&e, r)
 	case RecordRetried, RecordDiscarded, RecordSuperseded:
 		err = decide(&e, r)
 	case RecordHeld, RecordApproved:
@@ -164,6 +166,19 @@ func land(e *identity.Entry, r Record) error {
 		return errSame
 	}
 	e.Evidence = ""
+	return nil
+}
+
+// landed is land of a password that the other side took. It tells when, because
+// a newer password may have been set there before.
+func landed(e *identity.Entry, r Record) error {
+	switch {
+	case e.Status != identity.StatusSuperseded && e.Status != identity.StatusDiscarded:
+		return refuse(*e, r)
+	case e.Evidence == "":
+		return errSame
+	}
+	e.Evidence, e.Landed = "", r.At
 	return nil
 }
 

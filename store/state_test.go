@@ -57,6 +57,8 @@ func TestNext(t *testing.T) {
 		{RecordAttempt, true, [8]identity.Status{wrong, wrong, pending, wrong, wrong, wrong, wrong, wrong}},
 		{RecordApplied, false, [8]identity.Status{wrong, wrong, applied, same, wrong, same, wrong, same}},
 		{RecordApplied, true, [8]identity.Status{wrong, wrong, applied, same, wrong, superseded, wrong, discarded}},
+		{RecordLanded, false, [8]identity.Status{wrong, wrong, wrong, wrong, wrong, same, wrong, same}},
+		{RecordLanded, true, [8]identity.Status{wrong, wrong, wrong, wrong, wrong, superseded, wrong, discarded}},
 		{RecordDeferred, false, [8]identity.Status{wrong, wrong, pending, wrong, wrong, same, wrong, same}},
 		{RecordDeferred, true, [8]identity.Status{wrong, wrong, pending, wrong, wrong, superseded, wrong, discarded}},
 		{RecordUnanswered, false, [8]identity.Status{wrong, wrong, wrong, wrong, wrong, same, wrong, same}},

@@ -90,6 +90,9 @@ func (r Record) last(e identity.Entry) bool {
 		identity.StatusApplied: RecordApplied, identity.StatusRefused: RecordRefused,
 		identity.StatusDiscarded: RecordDiscarded, identity.StatusSuperseded: RecordSuperseded,
 	}
+	if !e.Landed.IsZero() {
+		return r.Type == RecordLanded
+	}
 	return ends[e.Status] == r.Type && r.At.Equal(e.Since) && e.Evidence == ""
 }
 

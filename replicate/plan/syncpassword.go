@@ -99,10 +99,17 @@ func (c *SyncPasswordCase) overtaken() bool {
 	case c.Link.MadeInAD && c.Link.PasswordSet == 0 && !set.After(c.Link.At.Add(madeWithin)):
 		return false
 	case c.Change.Proven().IsZero():
-		return set.After(c.Change.At.Add(grace))
+		return set.After(c.Change.At.Add(clockSkew + makingInAD))
 	}
 	return set.After(c.Change.Proven())
 }
+
+// makingInAD is how long AD may be at a change that was asked for before JumpCloud
+// was given its password, where only our clock tells when that was: as long as
+// who asks waits for the answer. That change is older, and is to be replaced. For
+// how long AD accepts an account's previous password makes no difference here:
+// pwdLastSet is that of the present one.
+const makingInAD = 2 * time.Minute
 
 // madeWithin is how long after its link was stored an account may have got the
 // random password it was made with, by clocks that disagree.

@@ -52,6 +52,12 @@ func TestS4_SyncPassword(t *testing.T) {
 		{"changed by a person after it was made", func(c *SyncPasswordCase) {
 			c.Link.MadeInAD, c.AD.PwdLastSet = true, units(at.Add(time.Hour))
 		}, Discard, "set later"},
+		{"by our clock: set in AD while JumpCloud was given one", func(c *SyncPasswordCase) {
+			c.Change.Kind, c.Change.PasswordDate, c.AD.PwdLastSet = identity.PasswordChange, time.Time{}, units(at.Add(clockSkew+makingInAD))
+		}, SetPassword, ""},
+		{"by our clock: newer in AD", func(c *SyncPasswordCase) {
+			c.Change.Kind, c.Change.PasswordDate, c.AD.PwdLastSet = identity.PasswordChange, time.Time{}, units(at.Add(clockSkew+makingInAD+time.Second))
+		}, Discard, "set later"},
 		{"must change in AD", func(c *SyncPasswordCase) { c.AD.PwdLastSet = 0 }, SetPassword, ""},
 	} {
 		c := base()

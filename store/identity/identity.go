@@ -226,6 +226,9 @@ type Entry struct {
 	// Evidence is what was read from the other side just before a write was
 	// sent; present while a sent write has no recorded result.
 	Evidence string `json:"evidence,omitempty"`
+	// Landed is when the other side was known to have a password that was
+	// superseded or discarded while it was being written; zero: it was not.
+	Landed time.Time `json:"landed,omitzero"`
 	// Probes counts the binds made to learn whether an unsettled change took
 	// place. Each may cost the account one try of its lockout budget.
 	Probes int `json:"probes,omitempty"`

@@ -287,6 +287,8 @@ func event(e identity.Entry, r store.Record) (ev Event, told bool) {
 		}
 	case store.RecordApplied:
 		ev.What = to + " has it"
+	case store.RecordLanded:
+		ev.What = to + " has it, though a newer change had made it pointless meanwhile"
 	case store.RecordDeferred:
 		ev.What = "not written: there will be another attempt"
 	case store.RecordUnanswered:
