@@ -96,14 +96,15 @@ func AppliedGroup(link identity.GroupLink, a Action) identity.GroupLink {
 }
 
 // AppliedMembers is [AppliedGroup] of many members, each added or removed once,
-// at the cost of one.
+// at the cost of one. Other actions are passed over.
 func AppliedMembers(link identity.GroupLink, did []Action) identity.GroupLink {
 	members := slices.Clone(link.Agreed)
 	removed := make(map[string]bool)
-	for _, a := range did {
-		if a.Kind == RemoveMember || a.Kind == ADRemoveMember {
+	for i := range did {
+		switch a := &did[i]; a.Kind {
+		case RemoveMember, ADRemoveMember:
 			removed[a.UserID] = true
-		} else {
+		case AddMember, ADAddMember:
 			members = append(members, a.UserID)
 		}
 	}

@@ -109,7 +109,21 @@ func settled(b *testing.B, w World, plan func(World) (Plan, error)) World {
 	} else {
 		p.syncAll()
 	}
-	w.Tree, w.Links, w.GroupLinks, w.Cloud = p.Tree, p.Links, p.GroupLinks, given(p.Cloud)
+	w.Users, w.Links, w.Groups, w.GroupLinks = make(map[identity.GUID]*identity.User), make(map[identity.GUID]identity.Link), p.Groups, p.GroupLinks
+	for guid, a := range p.accounts {
+		w.Users[guid] = a.user
+		if a.link != nil {
+			w.Links[guid] = *p.linkOf(a)
+		}
+	}
+	p.Cloud.Users, p.Cloud.BoundUsers = make(map[string]*identity.User), make(map[string]bool)
+	for id, of := range p.people {
+		p.Cloud.Users[id] = of.user
+		if of.bound {
+			p.Cloud.BoundUsers[id] = true
+		}
+	}
+	w.Cloud = given(p.Cloud)
 	for guid, link := range w.Links {
 		link.JumpCloudID = idGiven(link.JumpCloudID)
 		w.Links[guid] = link

@@ -30,9 +30,9 @@ type GroupCase struct {
 	// they are linked: a guard may hold what is to follow from that. Nobody
 	// can make them members.
 	Gone map[string]bool
-	// Managed are the JumpCloud users that are linked to an AD account. Others
-	// are JumpCloud's own and keep their membership. They count where AD is the
-	// authority.
+	// Managed are the JumpCloud users that are linked to an AD account, those of
+	// Want aside. Others are JumpCloud's own and keep their membership. They
+	// count where AD is the authority.
 	Managed map[string]bool
 	// Direct are the JumpCloud users whose accounts are members themselves, and
 	// Namesakes those without an account of whose name one is a member. They
@@ -178,8 +178,8 @@ func (c *GroupCase) members(is []string, v *Verdict) {
 		v.Actions = append(v.Actions, c.member(AddMember, id, "a member in AD"))
 	}
 	for _, id := range is {
-		if ours := agreed[id] && !c.Namesakes[id] || c.Managed[id] && c.Use == identity.UseAD; ours {
-			if _, wanted := slices.BinarySearch(c.Want, id); !wanted {
+		if _, wanted := slices.BinarySearch(c.Want, id); !wanted {
+			if ours := agreed[id] && !c.Namesakes[id] || c.Managed[id] && c.Use == identity.UseAD; ours {
 				v.Actions = append(v.Actions, c.member(RemoveMember, id, "not a member in AD"))
 			}
 		}

@@ -14,7 +14,7 @@ func TestAppliedMembers(t *testing.T) {
 	link := identity.GroupLink{Agreed: []string{"b", "d", "f"}}
 	held := link.Agreed
 	did := []Action{{Kind: AddMember, UserID: "e"}, {Kind: RemoveMember, UserID: "d"}, {Kind: ADAddMember, UserID: "b"},
-		{Kind: ADRemoveMember, UserID: "x"}, {Kind: AddMember, UserID: "a"}}
+		{Kind: ADRemoveMember, UserID: "x"}, {Kind: BindGroup, UserID: "y"}, {Kind: AddMember, UserID: "a"}}
 	got, one := AppliedMembers(link, did), link
 	for _, a := range did {
 		one = AppliedGroup(one, a)

@@ -57,6 +57,11 @@ func commonNames(u *identity.User, sam string) (names []string) {
 // rdn is the value of the first RDN of a DN, without the escapes of RFC 4514.
 func rdn(dn string) string {
 	_, text, _ := strings.Cut(dn, "=")
+	if end := strings.IndexAny(text, `,+\`); end < 0 {
+		return text
+	} else if text[end] != '\\' {
+		return text[:end]
+	}
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
 		switch ch := text[i]; {

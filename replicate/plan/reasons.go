@@ -9,14 +9,14 @@ func Reasons(w World) map[identity.GUID]string {
 	w.Cloud = Cloud{}
 	p := newPlanner(w)
 	reasons := make(map[identity.GUID]string)
-	for guid := range p.Users {
-		if _, linked := p.Links[guid]; !linked {
-			reasons[guid] = User(p.userCase(guid)).Skip
+	for guid, a := range p.accounts {
+		if a.link == nil {
+			reasons[guid] = User(p.userCase(a)).Skip
 		}
 	}
 	for guid, g := range p.Groups {
 		if _, linked := p.GroupLinks[guid]; !linked {
-			reasons[guid] = Group(GroupCase{Settings: p.Settings, AD: &g, Out: p.scope.Group(&g)}).Skip
+			reasons[guid] = Group(GroupCase{Settings: p.Settings, AD: &g, Out: p.scope.out(&g, p.scope.paired[guid])}).Skip
 		}
 	}
 	return reasons

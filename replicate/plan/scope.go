@@ -24,17 +24,23 @@ type Tree struct {
 type Scope struct {
 	tree   Tree
 	users  map[identity.GUID]bool // members of the scope group, however deep
-	groups map[identity.GUID]bool // the scope group and those within it
-	admins map[identity.GUID]bool
-	paired map[identity.GUID]bool // accounts and groups that sync paired
-	all    bool                   // no scope group
+	groups groupScope
+	paired map[identity.GUID]bool // accounts that sync paired
+}
+
+// groupScope is what of it concerns groups.
+type groupScope struct {
+	all         bool                   // no scope group
+	groups      map[identity.GUID]bool // the scope group and those within it
+	adminsGroup identity.GUID
+	admins      map[identity.GUID]bool
+	paired      map[identity.GUID]bool // groups that sync paired
 }
 
 // Scope is that of a world: what sync paired is within it too, as long as it
 // is below the root container.
 func (w *World) Scope() *Scope {
 	s := NewScope(w.Tree)
-	s.paired = make(map[identity.GUID]bool)
 	for guid, link := range w.Links {
 		if link.BySync {
 			s.paired[guid] = true
@@ -42,7 +48,7 @@ func (w *World) Scope() *Scope {
 	}
 	for guid, link := range w.GroupLinks {
 		if link.BySync {
-			s.paired[guid] = true
+			s.groups.paired[guid] = true
 		}
 	}
 	return s
@@ -50,13 +56,16 @@ func (w *World) Scope() *Scope {
 
 // NewScope follows the memberships of a tree; cycles among groups do no harm.
 func NewScope(t Tree) *Scope {
-	s := &Scope{tree: t, all: t.ScopeGroup.IsZero()}
 	users, groups := t.below(t.ScopeGroup)
-	s.users, s.groups = make(map[identity.GUID]bool, len(users)), groups
+	s := &Scope{tree: t, users: make(map[identity.GUID]bool, len(users)), groups: newGroupScope(&t, groups), paired: make(map[identity.GUID]bool)}
 	for _, guid := range users {
 		s.users[guid] = true
 	}
-	s.admins = make(map[identity.GUID]bool)
+	return s
+}
+
+func newGroupScope(t *Tree, groups map[identity.GUID]bool) groupScope {
+	s := groupScope{all: t.ScopeGroup.IsZero(), groups: groups, adminsGroup: t.AdminsGroup, admins: make(map[identity.GUID]bool), paired: make(map[identity.GUID]bool)}
 	for _, member := range t.Groups[t.AdminsGroup].Members {
 		s.admins[member] = true
 	}
@@ -92,28 +101,34 @@ func (t *Tree) below(top identity.GUID) (users []identity.GUID, groups map[ident
 }
 
 // User says why an account is not in scope; empty: it is.
-func (s *Scope) User(u *identity.User) (out string) { return s.user(u, s.paired) }
+func (s *Scope) User(u *identity.User) (out string) {
+	return outOfScope(u, s.groups.all || s.users[u.GUID] || s.paired[u.GUID])
+}
 
-func (s *Scope) user(u *identity.User, paired map[identity.GUID]bool) (out string) {
+// outOfScope is [Scope.User] of an account that is among those to replicate, or
+// not.
+func outOfScope(u *identity.User, among bool) (out string) {
 	switch {
 	case !u.InRoot:
 		return "outside the domain's root container"
-	case !s.all && !s.users[u.GUID] && !paired[u.GUID]:
+	case !among:
 		return "not a member of the scope group"
 	}
 	return ""
 }
 
 // Group says why a group is not mirrored; empty: it is.
-func (s *Scope) Group(g *identity.Group) (out string) { return s.group(g, s.paired[g.GUID]) }
+func (s *Scope) Group(g *identity.Group) (out string) {
+	return s.groups.out(g, s.groups.paired[g.GUID])
+}
 
-func (s *Scope) group(g *identity.Group, paired bool) (out string) {
+func (s *groupScope) out(g *identity.Group, paired bool) (out string) {
 	switch {
 	case s.all && !paired:
 		return "the domain has no scope group"
 	case !s.groups[g.GUID] && !paired:
 		return "not the scope group, nor within it"
-	case g.GUID == s.tree.AdminsGroup:
+	case g.GUID == s.adminsGroup:
 		return "JumpCloud Admins is a right, and no group"
 	case !g.Security:
 		return "a distribution group"
@@ -124,12 +139,12 @@ func (s *Scope) group(g *identity.Group, paired bool) (out string) {
 }
 
 // Admin reports whether an account is a direct member of JumpCloud Admins.
-func (s *Scope) Admin(guid identity.GUID) bool { return s.admins[guid] }
+func (s *Scope) Admin(guid identity.GUID) bool { return s.groups.admins[guid] }
 
 // Members are the users in scope of a group and of those within it, by GUID.
 func (s *Scope) Members(group identity.GUID) []identity.GUID {
 	users, _ := s.tree.below(group)
-	within := s.groups[group] // then they are all in scope, but for the container
+	within := s.groups.groups[group] // then they are all in scope, but for the container
 	return slices.DeleteFunc(users, func(guid identity.GUID) bool {
 		u := s.tree.Users[guid]
 		return !u.InRoot || !within && s.User(u) != ""

@@ -9,7 +9,17 @@ import (
 )
 
 // newID stands for the id of a user or group that a plan would create.
-func newID(guid identity.GUID) string { return prefixNew + guid.String() }
+func newID(guid identity.GUID) string {
+	const digits = "0123456789abcdef"
+	id := append(make([]byte, 0, len(prefixNew)+36), prefixNew...)
+	for i, at := range [...]int{3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15} { // see identity.GUID
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			id = append(id, '-')
+		}
+		id = append(id, digits[guid[at]>>4], digits[guid[at]&15])
+	}
+	return string(id)
+}
 
 const prefixNew = "new:"
 
@@ -25,74 +35,60 @@ func Made(id string) (identity.GUID, bool) {
 }
 
 // carryOut does in mind what an action would do.
-func (p *planner) carryOut(a Action) {
+func (p *planner) carryOut(a *Action) {
 	switch a.Kind {
 	case CreateUser:
-		id := newID(a.GUID)
-		p.changeUser(id, a.Fields)
-		p.link(a.GUID, id)
+		of := p.person(newID(a.GUID))
+		p.changeUser(of, a.Fields)
+		p.link(p.account(a.GUID), of)
 	case Link:
-		p.link(a.GUID, a.UserID)
+		p.link(p.account(a.GUID), p.person(a.UserID))
 	case Unlink:
-		delete(p.linkOf, p.Links[a.GUID].JumpCloudID)
-		delete(p.Links, a.GUID)
+		p.unlink(p.account(a.GUID))
 	case UpdateUser:
-		p.changeUser(a.UserID, a.Fields)
+		p.changeUser(p.person(a.UserID), a.Fields)
 	case DeleteUser:
-		p.unindex(a.UserID, p.Cloud.Users[a.UserID])
-		delete(p.Cloud.Users, a.UserID)
-		delete(p.Cloud.BoundUsers, a.UserID)
+		of := p.person(a.UserID)
+		p.unindex(of)
+		of.user, of.bound = nil, false
 		p.forgetMember(a.UserID)
 	case Suspend, Activate:
-		p.suspend(a)
+		of := p.person(a.UserID)
+		u := *of.user
+		u.Disabled = a.Kind == Suspend
+		of.user = &u
 	case ExpirePassword:
-		link, linked := p.Links[a.GUID]
-		if u, ok := p.Users[a.GUID]; ok && linked && !u.AccountExpires.After(p.Now) {
-			link.ExpiredFor = u.AccountExpires
-			p.Links[a.GUID] = link
+		if of := p.account(a.GUID); of.user != nil && of.link != nil && !of.user.AccountExpires.After(p.Now) {
+			of.link.ExpiredFor = of.user.AccountExpires
 		}
 	case BindUser:
-		p.Cloud.BoundUsers[cmp.Or(a.UserID, p.Links[a.GUID].JumpCloudID)] = true // it may just have been made
+		of := p.account(a.GUID).cloud // it may just have been made
+		if a.UserID != "" {
+			of = p.person(a.UserID)
+		}
+		of.bound = true
 	case UnbindUser:
-		delete(p.Cloud.BoundUsers, a.UserID)
-		p.changeUser(a.UserID, []Field{{Name: FieldRestrict}, {Name: FieldDelegate}})
+		of := p.person(a.UserID)
+		of.bound = false
+		p.changeUser(of, []Field{{Name: FieldRestrict}, {Name: FieldDelegate}})
 	default:
 		p.carryOutGroup(a)
 	}
 }
 
-// mark keeps in the link what an action has it remember.
-func (p *planner) mark(a Action) {
-	if link, ok := p.Links[a.GUID]; ok {
-		p.Links[a.GUID] = Applied(link, a)
-	}
-	if link, ok := p.GroupLinks[a.GUID]; ok && a.Kind != AddMember && a.Kind != RemoveMember {
-		p.GroupLinks[a.GUID] = AppliedGroup(link, a)
-	}
-}
-
-func (p *planner) link(guid identity.GUID, id string) {
-	p.Links[guid] = identity.Link{Domain: p.Domain, GUID: guid, JumpCloudID: id, Username: p.Cloud.Users[id].Username} // it exists: it was found, or made
-	p.linkOf[id] = guid
-}
-
-func (p *planner) changeUser(id string, fields []Field) {
-	u := identity.User{Side: identity.JumpCloud, ID: id}
-	if was, ok := p.Cloud.Users[id]; ok {
-		p.unindex(id, was)
-		u = *was // the caller's stays as it was
+func (p *planner) changeUser(of *person, fields []Field) {
+	u := p.newUsers.take()
+	if of.user != nil {
+		p.unindex(of)
+		*u = *of.user // the caller's stays as it was
+	} else {
+		u.Side, u.ID = identity.JumpCloud, of.id
 	}
 	for _, f := range fields {
-		Set(&u, f.Name, f.To)
+		Set(u, f.Name, f.To)
 	}
-	p.Cloud.Users[id] = &u
-	p.index(id, &u)
-}
-
-func (p *planner) suspend(a Action) {
-	u := *p.Cloud.Users[a.UserID]
-	u.Disabled = a.Kind == Suspend
-	p.Cloud.Users[a.UserID] = &u
+	of.user = u
+	p.index(of)
 }
 
 func (p *planner) forgetMember(userID string) {
@@ -104,7 +100,7 @@ func (p *planner) forgetMember(userID string) {
 	}
 }
 
-func (p *planner) carryOutGroup(a Action) {
+func (p *planner) carryOutGroup(a *Action) {
 	id := cmp.Or(a.GroupID, p.GroupLinks[a.GUID].GroupID)
 	switch a.Kind {
 	case CreateGroup:
@@ -149,7 +145,8 @@ func (p *planner) carryOutMembers(actions []Action) {
 	out := make(map[string]bool)
 	var in []string
 	var id string
-	for _, a := range actions {
+	for i := range actions {
+		a := &actions[i]
 		switch a.Kind {
 		case AddMember:
 			in = append(in, a.UserID)

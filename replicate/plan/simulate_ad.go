@@ -7,52 +7,55 @@ import (
 )
 
 // carryOutSync does in mind what an action of sync would do.
-func (s *syncer) carryOutSync(a Action) {
+func (s *syncer) carryOutSync(a *Action) {
 	switch a.Kind {
 	case ADCreateUser:
 		s.createAccount(a)
 	case ADUpdateUser:
-		u := *s.Users[a.GUID]
+		s.takeAddresses() // as they were
+		of := s.account(a.GUID)
+		u := *of.user
 		for _, f := range a.Fields {
 			Set(&u, importedFrom(f.Name), f.To)
 		}
-		s.Users[a.GUID] = &u
+		of.user = &u
 	case ADDisable, ADEnable:
-		u := *s.Users[a.GUID]
+		of := s.account(a.GUID)
+		u := *of.user
 		u.Disabled = a.Kind == ADDisable
-		s.Users[a.GUID] = &u
+		of.user = &u
 	case ADCreateGroup:
 		guid := newGUID(a.GroupID)
 		s.made[guid] = true
 		g := identity.Group{Side: identity.AD, GUID: guid, Name: a.Name, Security: true, InRoot: true, DN: "CN=" + a.Name}
-		s.Groups[guid], s.names.byGroup[fold(a.Name)], s.common[fold(a.Name)] = g, guid, g.DN
+		s.Groups[guid], s.groupBy[fold(a.Name)], s.common[fold(a.Name)] = g, guid, g.DN
 		s.GroupLinks[guid] = identity.GroupLink{Domain: s.Domain, GUID: guid, GroupID: a.GroupID, Name: a.Name, BySync: true, MadeInAD: true}
 		s.groupOf[a.GroupID] = guid
 	case ADRenameGroup:
 		g := s.Groups[a.GUID]
-		delete(s.names.byGroup, fold(g.Name))
+		delete(s.groupBy, fold(g.Name))
 		delete(s.common, fold(rdn(g.DN)))
 		g.Name, g.DN = a.Fields[0].To, "CN="+a.Fields[0].To
-		s.Groups[a.GUID], s.names.byGroup[fold(g.Name)], s.common[fold(g.Name)] = g, a.GUID, g.DN
-	case ADAddMember, ADRemoveMember: // all at once
+		s.Groups[a.GUID], s.groupBy[fold(g.Name)], s.common[fold(g.Name)] = g, a.GUID, g.DN
 	default:
 		s.carryOut(a)
 	}
 	s.mark(a)
-	if link, ok := s.Links[a.GUID]; ok && a.Kind == Link {
-		link.BySync = true
-		s.Links[a.GUID] = link
-	}
-	if link, ok := s.GroupLinks[a.GUID]; ok && a.Kind == LinkGroup {
+	switch a.Kind {
+	case Link:
+		s.account(a.GUID).link.BySync = true
+	case LinkGroup:
+		link := s.GroupLinks[a.GUID]
 		link.BySync = true
 		s.GroupLinks[a.GUID] = link
 	}
 }
 
-func (s *syncer) createAccount(a Action) {
+func (s *syncer) createAccount(a *Action) {
 	guid := newGUID(a.UserID)
 	s.made[guid] = true
-	u := &identity.User{Side: identity.AD, GUID: guid, InRoot: true}
+	u := s.newUsers.take()
+	u.Side, u.GUID, u.InRoot = identity.AD, guid, true
 	for _, f := range a.Fields {
 		switch f.Name {
 		case AttrSAM:
@@ -66,34 +69,31 @@ func (s *syncer) createAccount(a Action) {
 			Set(u, importedFrom(f.Name), f.To)
 		}
 	}
-	s.Users[guid] = u
-	s.takeName(guid, u)
-	s.link(guid, a.UserID)
-	link := Applied(s.Links[guid], a)
-	link.BySync, link.MadeInAD = true, true
-	s.Links[guid] = link
+	of := s.account(guid)
+	of.user = u
+	s.takeName(of)
+	s.link(of, s.person(a.UserID))
+	*of.link = Applied(*of.link, *a)
+	of.link.BySync, of.link.MadeInAD = true, true
 }
 
 // carryOutADMembers does all changes of a group's members at once.
 func (s *syncer) carryOutADMembers(actions []Action) {
 	out := make(map[identity.GUID]bool)
-	var in []identity.GUID
-	var id string
-	for _, a := range actions {
-		switch a.Kind {
+	in := make([]identity.GUID, 0, len(actions))
+	var of *Action
+	for i := range actions {
+		switch a := &actions[i]; a.Kind {
 		case ADAddMember:
-			in = append(in, a.Member)
+			in, of = append(in, a.Member), a
 		case ADRemoveMember:
-			out[a.Member] = true
-		default:
-			continue
+			out[a.Member], of = true, a
 		}
-		id = a.GroupID
 	}
-	if id == "" {
-		return
+	if link, ok := s.GroupLinks[of.GUID]; ok {
+		s.GroupLinks[of.GUID] = AppliedMembers(link, actions)
 	}
-	g := s.Groups[s.groupOf[id]]
+	g := s.Groups[s.groupOf[of.GroupID]]
 	for _, member := range g.Members {
 		if !out[member] {
 			in = append(in, member)
@@ -102,4 +102,5 @@ func (s *syncer) carryOutADMembers(actions []Action) {
 	slices.SortFunc(in, compareGUID)
 	g.Members = in
 	s.Groups[g.GUID] = g
+	delete(s.memberships, g.GUID)
 }

@@ -6,7 +6,6 @@ import (
 	"hash/fnv"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/dirgate/dirgate/store/identity"
 )
@@ -56,44 +55,42 @@ func (w *World) complete(d identity.Direction) error {
 	return nil
 }
 
-// names says what AD has, for those who are to be made.
-type names struct {
-	accounts map[string]identity.GUID // by folded sAMAccountName
-	mails    map[string]identity.GUID // by folded mail, or else userPrincipalName
-	upns     map[string]identity.GUID
-	byGroup  map[string]identity.GUID // groups by folded sAMAccountName
-	common   map[string]string        // DN by folded cn
-}
-
 // syncer is a planner that plans sync.
 type syncer struct {
 	*planner
-	names
-	bound map[string]bool // users, directly or by a group
-	made  map[identity.GUID]bool
+	// What AD has, for those who are to be made: accounts by folded
+	// sAMAccountName, groups by the same, DNs by folded cn.
+	accountOf map[string]*account
+	groupBy   map[string]identity.GUID
+	common    map[string]string
+	// mails are accounts by folded mail, or else userPrincipalName, and upns by
+	// userPrincipalName; nil: nobody has asked yet.
+	mails, upns map[string]*account
+	made        map[identity.GUID]bool
 	// living are the accounts of JumpCloud users that are there.
 	living map[string]identity.GUID
 }
 
 func (p *planner) syncAll() {
-	s := &syncer{planner: p, made: make(map[identity.GUID]bool), bound: p.byGroups()}
-	maps.Copy(s.bound, p.Cloud.BoundUsers)
+	s := &syncer{planner: p, made: make(map[identity.GUID]bool)}
 	p.direction = identity.Sync
-	p.Users, p.Groups = cloneFor(p.Users, p.pairs), cloneFor(p.Groups, 0)
+	p.Groups = cloneFor(p.Groups)
+	p.byGroups(func(of *person) { of.reached = true })
 	s.takeNames()
 	p.plan.Notes = append(p.plan.Notes, p.rules.Notes...)
-	var gone, stay, leave []string
-	for id := range p.linkOf {
-		switch _, there := p.Cloud.Users[id]; {
-		case !there:
-			gone = append(gone, id)
-		case !s.bound[id]:
-			leave = append(leave, id)
+	var gone, stay, leave []*person
+	for id, of := range p.people {
+		of.reached = of.reached || of.bound
+		if _, made := Made(id); made {
+			continue // is made of an AD account by this very plan
 		}
-	}
-	for id := range s.bound {
-		if _, there := p.Cloud.Users[id]; there {
-			stay = append(stay, id)
+		switch {
+		case of.account != nil && of.user == nil:
+			gone = append(gone, of)
+		case of.user != nil && of.reached:
+			stay = append(stay, of)
+		case of.account != nil:
+			leave = append(leave, of)
 		}
 	}
 	s.syncUsers(gone)
@@ -102,32 +99,30 @@ func (p *planner) syncAll() {
 	s.syncUsers(leave)
 }
 
-// byGroups are the users who are bound by a group.
-func (p *planner) byGroups() map[string]bool {
-	most := 0
-	for id := range p.Cloud.BoundGroups {
-		most = max(most, len(p.Cloud.Groups[id].MemberIDs))
-	}
-	bound := make(map[string]bool, most)
+// byGroups visits the users who are bound by a group.
+func (p *planner) byGroups(visit func(*person)) {
 	for id := range p.Cloud.BoundGroups {
 		for _, member := range p.Cloud.Groups[id].MemberIDs {
-			bound[member] = true
+			if of := p.people[member]; of != nil {
+				visit(of)
+			}
 		}
 	}
-	return bound
 }
 
 func (s *syncer) takeNames() {
-	n := &s.names
-	room := max(len(s.Users), s.pairs)
-	n.accounts, n.mails, n.upns = make(map[string]identity.GUID, room), make(map[string]identity.GUID, room), make(map[string]identity.GUID, room)
-	n.byGroup, n.common = make(map[string]identity.GUID, len(s.Groups)), make(map[string]string, room)
-	for guid, u := range s.Users {
-		s.takeName(guid, u)
+	room := max(len(s.accounts), len(s.people))
+	s.accountOf, s.common = make(map[string]*account, room), make(map[string]string, room)
+	s.groupBy = make(map[string]identity.GUID, len(s.Groups))
+	for _, a := range s.accounts {
+		if a.user != nil {
+			s.takeName(a)
+		}
 	}
 	for guid, g := range s.Groups {
-		n.byGroup[fold(g.Name)] = first(n.byGroup[fold(g.Name)], guid)
-		n.common[fold(rdn(g.DN))] = max(n.common[fold(rdn(g.DN))], g.DN)
+		name, cn := fold(g.Name), fold(rdn(g.DN))
+		s.groupBy[name] = first(s.groupBy[name], guid)
+		s.common[cn] = max(s.common[cn], g.DN)
 	}
 }
 
@@ -140,65 +135,109 @@ func first(a, b identity.GUID) identity.GUID {
 	return a
 }
 
-func (s *syncer) takeName(guid identity.GUID, u *identity.User) {
-	name, mail, upn, cn := fold(u.Username), fold(u.JoinMail()), fold(u.UPN), fold(rdn(u.DN))
-	s.accounts[name] = first(s.accounts[name], guid)
-	s.mails[mail] = first(s.mails[mail], guid)
-	s.upns[upn] = first(s.upns[upn], guid)
-	s.common[cn] = max(s.common[cn], u.DN)
+func (s *syncer) takeName(a *account) {
+	takeFirst(s.accountOf, fold(a.user.Username), a)
+	cn := fold(rdn(a.user.DN))
+	s.common[cn] = max(s.common[cn], a.user.DN)
+	if s.mails != nil {
+		s.takeAddress(a)
+	}
+}
+
+// takeAddresses is put off until somebody is to be made, or an address changes.
+func (s *syncer) takeAddresses() {
+	if s.mails != nil {
+		return
+	}
+	room := max(len(s.accounts), len(s.people))
+	s.mails, s.upns = make(map[string]*account, room), make(map[string]*account, room)
+	for _, a := range s.accounts {
+		if a.user != nil {
+			s.takeAddress(a)
+		}
+	}
+}
+
+func (s *syncer) takeAddress(a *account) {
+	takeFirst(s.mails, fold(joinMail(a.user)), a)
+	takeFirst(s.upns, fold(a.user.UPN), a)
+}
+
+// takeFirst lets the account with the lowest GUID have a name.
+func takeFirst(names map[string]*account, name string, a *account) {
+	if other := names[name]; other == nil || compareAccount(a, other) < 0 {
+		names[name] = a
+	}
 }
 
 // syncUsers plans users by name.
-func (s *syncer) syncUsers(ids []string) {
-	sortByName(ids, func(id string) string { return fold(s.userName(id)) }, strings.Compare)
-	for _, id := range ids {
-		if _, made := Made(id); made {
-			continue // is made of an AD account by this very plan
+func (s *syncer) syncUsers(all []*person) {
+	sortByName(all, func(of *person) string { return fold(of.called()) }, comparePerson)
+	for _, of := range all {
+		guid := func() (guid identity.GUID) {
+			if of.account != nil {
+				guid = of.account.guid
+			}
+			return guid
 		}
-		s.finish(id, s.userName(id), SyncUser(s.userCase(id)))
+		s.finish(of.id, of.called(), SyncUser(s.userCase(of)), guid)
 	}
 }
 
-func (s *syncer) userName(id string) string {
-	if u, ok := s.Cloud.Users[id]; ok {
-		return u.Username
+// called is what people know a user by.
+func (of *person) called() string {
+	switch {
+	case of.user != nil:
+		return of.user.Username
+	case of.account != nil && of.account.link != nil:
+		return of.account.link.Username
 	}
-	return s.Links[s.linkOf[id]].Username
+	return ""
 }
 
 // finish does a verdict in mind, and records it.
-func (s *syncer) finish(id, name string, v Verdict) {
-	guid := cmp.Or(s.linkOf[id], s.groupOf[id])
+func (s *syncer) finish(id, name string, v Verdict, find func() identity.GUID) {
+	guid := find()
+	members := false
 	for i := range v.Actions {
-		v.Actions[i].Direction = identity.Sync
-		s.carryOutSync(v.Actions[i])
+		a := &v.Actions[i]
+		a.Direction = identity.Sync
+		if a.Kind == ADAddMember || a.Kind == ADRemoveMember {
+			members = true
+			continue
+		}
+		s.carryOutSync(a)
 	}
-	s.carryOutADMembers(v.Actions)
+	if members {
+		s.carryOutADMembers(v.Actions)
+	}
 	if guid.IsZero() {
-		guid = cmp.Or(s.linkOf[id], s.groupOf[id])
+		guid = find()
 	}
-	if s.made[guid] {
+	if s.isMade(guid) {
 		guid = identity.GUID{}
 	}
 	for i := range v.Actions { // what is made in mind has no GUID for others
-		if a := &v.Actions[i]; s.made[a.GUID] {
+		if a := &v.Actions[i]; s.isMade(a.GUID) {
 			a.GUID = identity.GUID{}
 		}
-		if a := &v.Actions[i]; s.made[a.Member] {
+		if a := &v.Actions[i]; s.isMade(a.Member) {
 			a.Member = identity.GUID{}
 		}
 	}
 	s.keep(Result{Direction: identity.Sync, GUID: guid, CloudID: id, Name: name, Verdict: v})
 }
 
-func (s *syncer) userCase(id string) SyncCase {
-	c := SyncCase{Settings: s.Settings, Rules: s.rules, ID: id, Cloud: s.Cloud.Users[id], Bound: s.bound[id]}
-	if guid, linked := s.linkOf[id]; linked {
-		c.Link, c.AD = new(s.Links[guid]), s.Users[guid]
-	}
-	if c.AD != nil {
-		c.Imported = s.scope.user(c.AD, nil) == ""
-		return c
+func (s *syncer) isMade(guid identity.GUID) bool { return !guid.IsZero() && s.made[guid] }
+
+func (s *syncer) userCase(of *person) SyncCase {
+	c := SyncCase{Settings: s.Settings, Rules: s.rules, ID: of.id, Cloud: of.user, Bound: of.reached}
+	if a := of.account; a != nil {
+		c.Link, c.AD = s.linkOf(a), a.user
+		if a.user != nil {
+			c.Imported = outOfScope(a.user, s.scope.all || a.member) == ""
+			return c
+		}
 	}
 	if c.Cloud == nil {
 		return c
@@ -207,10 +246,8 @@ func (s *syncer) userCase(id string) SyncCase {
 	if made, ok := c.Rules.one(c.Cloud, c.Domain, AttrSAM); ok {
 		c.SAM = made
 	}
-	guid, there := s.accounts[fold(c.SAM)]
-	if there {
-		link, linked := s.Links[guid]
-		c.Same, c.SameLinked = s.Users[guid], linked && link.JumpCloudID != id
+	if same := s.accountOf[fold(c.SAM)]; same != nil {
+		c.Same, c.SameLinked = same.user, same.link != nil && same.link.JumpCloudID != of.id
 		return c
 	}
 	c.Taken, c.CN = s.inTheWay(&c), s.freeCN(&c)
@@ -219,15 +256,16 @@ func (s *syncer) userCase(id string) SyncCase {
 
 // inTheWay names what has something that a new account needs for itself.
 func (s *syncer) inTheWay(c *SyncCase) string {
-	if g, ok := s.names.byGroup[fold(c.SAM)]; ok {
+	s.takeAddresses()
+	if g, ok := s.groupBy[fold(c.SAM)]; ok {
 		return fmt.Sprintf("AD group %q has the name: change the username", s.Groups[g].DN)
 	}
-	if u, ok := s.mails[fold(c.Cloud.Mail)]; ok && c.Cloud.Mail != "" {
-		return fmt.Sprintf("AD account %q (%s) has mail %q, but another username: make them agree", s.Users[u].Username, s.Users[u].DN, c.Cloud.Mail)
+	if a := s.mails[fold(c.Cloud.Mail)]; a != nil && c.Cloud.Mail != "" {
+		return fmt.Sprintf("AD account %q (%s) has mail %q, but another username: make them agree", a.user.Username, a.user.DN, c.Cloud.Mail)
 	}
 	upn := c.upn()
-	if u, ok := s.upns[fold(upn)]; ok {
-		return fmt.Sprintf("AD account %q (%s) has userPrincipalName %q: change one of them", s.Users[u].Username, s.Users[u].DN, upn)
+	if a := s.upns[fold(upn)]; a != nil {
+		return fmt.Sprintf("AD account %q (%s) has userPrincipalName %q: change one of them", a.user.Username, a.user.DN, upn)
 	}
 	return ""
 }
@@ -248,10 +286,10 @@ func (s *syncer) freeCN(c *SyncCase) string {
 }
 
 func (s *syncer) syncGroups() {
-	s.living = make(map[string]identity.GUID, len(s.linkOf))
-	for id, guid := range s.linkOf {
-		if u := s.Users[guid]; u != nil && !s.service(u) {
-			s.living[id] = guid
+	s.living = make(map[string]identity.GUID, len(s.people))
+	for id, of := range s.people {
+		if a := of.account; a != nil && a.user != nil && !s.service(a.user) {
+			s.living[id] = a.guid
 		}
 	}
 	seen := maps.Clone(s.Cloud.BoundGroups)
@@ -259,12 +297,12 @@ func (s *syncer) syncGroups() {
 		seen[link.GroupID] = true
 	}
 	ids := slices.Collect(maps.Keys(seen))
-	sortByName(ids, s.groupName, strings.Compare)
+	sortByName(ids, s.groupName, cmp.Compare)
 	for _, id := range ids {
 		if _, made := Made(id); made {
 			continue
 		}
-		s.finish(id, s.groupName(id), SyncGroup(s.syncGroupCase(id)))
+		s.finish(id, s.groupName(id), SyncGroup(s.syncGroupCase(id)), func() identity.GUID { return s.groupOf[id] })
 	}
 }
 
@@ -284,20 +322,21 @@ func (s *syncer) syncGroupCase(id string) SyncGroupCase {
 		link := s.GroupLinks[guid]
 		c.Link = &link
 		if g, ok := s.Groups[guid]; ok {
-			c.AD, c.Imported = &g, s.scope.group(&g, false) == ""
+			c.AD, c.Imported = &g, s.scope.out(&g, false) == ""
 		}
 	}
 	if c.Cloud == nil {
 		return c
 	}
-	if guid, ok := s.names.byGroup[fold(c.Cloud.Name)]; ok && (c.AD == nil || guid != c.AD.GUID) {
+	name := fold(c.Cloud.Name)
+	if guid, ok := s.groupBy[name]; ok && (c.AD == nil || guid != c.AD.GUID) {
 		g := s.Groups[guid]
 		link, linked := s.GroupLinks[guid]
 		c.Same, c.SameLinked = &g, linked && link.GroupID != id
 	}
-	if guid, ok := s.accounts[fold(c.Cloud.Name)]; ok {
-		c.Taken = fmt.Sprintf("AD account %q has the name %q: rename the group", s.Users[guid].DN, c.Cloud.Name)
-	} else if dn, ok := s.common[fold(c.Cloud.Name)]; ok && c.Same == nil && (c.AD == nil || c.AD.DN != dn) {
+	if a := s.accountOf[name]; a != nil {
+		c.Taken = fmt.Sprintf("AD account %q has the name %q: rename the group", a.user.DN, c.Cloud.Name)
+	} else if dn, ok := s.common[name]; ok && c.Same == nil && (c.AD == nil || c.AD.DN != dn) {
 		c.Taken = fmt.Sprintf("%q has the common name %q: rename the group", dn, c.Cloud.Name)
 	}
 	if of := cmp.Or(c.AD, c.Same); of != nil {
@@ -309,22 +348,21 @@ func (s *syncer) syncGroupCase(id string) SyncGroupCase {
 // members are the JumpCloud users with an account in a group, and those with
 // one only in a group within.
 func (p *planner) members(group identity.GUID) (direct, nested map[string]bool) {
-	top := p.Groups[group].Members
-	direct = make(map[string]bool, len(top))
-	for _, member := range top {
-		if link, ok := p.Links[member]; ok && p.Users[member] != nil {
-			direct[link.JumpCloudID] = true
+	top := p.membersOf(group)
+	direct = make(map[string]bool, len(top.accounts))
+	for _, a := range top.accounts {
+		if a.link != nil {
+			direct[a.cloud.id] = true
 		}
 	}
-	isGroup := func(member identity.GUID) bool { _, ok := p.Groups[member]; return ok }
-	if !slices.ContainsFunc(top, isGroup) {
+	if len(top.groups) == 0 {
 		return direct, nil
 	}
 	nested = make(map[string]bool)
 	users, _ := p.below(group)
-	for _, member := range users {
-		if link, ok := p.Links[member]; ok && !direct[link.JumpCloudID] {
-			nested[link.JumpCloudID] = true
+	for _, a := range users {
+		if a.link != nil && !direct[a.cloud.id] {
+			nested[a.cloud.id] = true
 		}
 	}
 	return direct, nested

@@ -319,7 +319,7 @@ func (w *twin) checkEqual() {
 			}
 			delete(inAD, id)
 		}
-		direct, _ := (&planner{World: w.World}).members(guid)
+		direct, _ := newPlanner(w.World).members(guid)
 		for id := range inAD {
 			if direct[id] || w.Use.Imports() {
 				w.fatal("group %s: %s is a member in AD alone, agreed %v", g.Name, id, l.Agreed)

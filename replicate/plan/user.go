@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -123,7 +124,7 @@ func (c *UserCase) want() (want identity.User, unusable string) {
 	}
 	name := Username(c.Mapping, ad)
 	want = identity.User{
-		Side: identity.JumpCloud, GUID: ad.GUID, Username: name, Mail: ad.JoinMail(), First: ad.First, Last: ad.Last,
+		Side: identity.JumpCloud, GUID: ad.GUID, Username: name, Mail: joinMail(ad), First: ad.First, Last: ad.Last,
 		ExternalDN: ad.DN, PasswordExpires: ad.PasswordExpires, Manager: identity.Ref{ID: c.ManagerID},
 	}
 	if !c.Mapping.BasicOnly {
@@ -147,7 +148,7 @@ func (c *UserCase) want() (want identity.User, unusable string) {
 // unusable says why an account can have no JumpCloud user; empty: it can.
 func (s *Settings) unusable(ad *identity.User) string {
 	name := Username(s.Mapping, ad)
-	switch mail := ad.JoinMail(); {
+	switch mail := joinMail(ad); {
 	case ad.First == "" || ad.Last == "":
 		return fmt.Sprintf("JumpCloud needs a first and a last name (givenName %q, sn %q)", ad.First, ad.Last)
 	case mail == "":
@@ -160,6 +161,10 @@ func (s *Settings) unusable(ad *identity.User) string {
 	return ""
 }
 
+// joinMail is [identity.User.JoinMail] without a copy of the user, which has
+// some 600 bytes.
+func joinMail(u *identity.User) string { return cmp.Or(u.Mail, u.UPN) }
+
 // Username is the JumpCloud username that an AD account asks for.
 func Username(m identity.Mapping, ad *identity.User) string {
 	if m.UsernameFrom != identity.FromUPN {
@@ -171,9 +176,11 @@ func Username(m identity.Mapping, ad *identity.User) string {
 
 // usable holds JumpCloud's rules for usernames.
 func usable(name string) bool {
-	for i, r := range name {
-		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-		if !letter && (i == 0 || !strings.ContainsRune("0123456789._-", r)) {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
+		case i > 0 && (c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-'):
+		default:
 			return false
 		}
 	}

@@ -1,10 +1,8 @@
 package plan
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -88,19 +86,21 @@ func Import(w World) (Plan, error) {
 
 func (p *planner) importAll() {
 	p.direction = identity.Import
-	var ending []identity.GUID
-	others := make([]identity.GUID, 0, len(p.Users))
-	for guid := range p.Links {
-		if u, ok := p.Users[guid]; !ok || p.scope.User(u) != "" {
-			ending = append(ending, guid)
+	var ending []*account
+	others := make([]*account, 0, len(p.accounts))
+	linked := 0
+	for _, a := range p.accounts {
+		if a.link != nil {
+			linked++
+		}
+		switch in := a.user != nil && p.out(a) == ""; {
+		case a.link != nil && !in:
+			ending = append(ending, a)
+		case a.user != nil:
+			others = append(others, a)
 		}
 	}
-	for guid, u := range p.Users {
-		if _, linked := p.Links[guid]; !linked || p.scope.User(u) == "" {
-			others = append(others, guid)
-		}
-	}
-	if without := len(others) - len(p.Links); without > 0 { // of each of them something is said
+	if without := len(others) - linked; without > 0 { // of each of them something is said
 		p.plan.Results = slices.Grow(p.plan.Results, without)
 	}
 	p.users(ending)
@@ -111,44 +111,42 @@ func (p *planner) importAll() {
 
 // planner carries out in mind what it plans, so that later steps see it.
 type planner struct {
-	World
-	scope          *Scope
-	rules          *Rules
-	direction      identity.Direction
-	wanted         index[identity.GUID]     // accounts in scope by folded username, and by mail
-	byName, byMail index[string]            // JumpCloud ids
-	byGroup        map[string]string        // JumpCloud group id by name
-	groupOf        map[string]identity.GUID // AD group by JumpCloud group id
-	linkOf         map[string]identity.GUID // AD account by JumpCloud id
-	viaGroup       map[string]bool          // users who are bound by a group
-	pairs          int                      // how many users there may be on both sides
-	plan           Plan
+	World       // but for users and links, which are in accounts and people
+	scope       groupScope
+	rules       *Rules
+	direction   identity.Direction
+	accounts    map[identity.GUID]*account
+	people      map[string]*person  // by JumpCloud id
+	byName      map[string]*holders // by folded names and mail addresses that accounts in scope ask for
+	byGroup     map[string]string   // JumpCloud group id by name
+	groupOf     map[string]identity.GUID
+	memberships map[identity.GUID]*membership
+	round       int
+	plan        Plan
+
+	newAccounts pool[account]
+	newPeople   pool[person]
+	newHolders  pool[holders]
+	newUsers    pool[identity.User]
+	links       pool[identity.Link]
 }
 
-// newPlanner makes the indexes, which is about a third of what a plan costs that
-// finds nothing to do. Its maps are made as large as they become: to let them
-// grow took an eighth of a first plan's time. See BENCHMARKS.md.
+// newPlanner makes the indexes. Its maps are made as large as they become: to let
+// them grow took an eighth of a first plan's time. See BENCHMARKS.md.
 func newPlanner(w World) *planner {
-	p := &planner{World: w, scope: w.Scope(), rules: NewRules(w.Rules), byGroup: make(map[string]string, len(w.Cloud.Groups)),
-		groupOf: make(map[string]identity.GUID, len(w.GroupLinks))}
+	p := &planner{World: w, rules: NewRules(w.Rules), byGroup: make(map[string]string, len(w.Cloud.Groups)),
+		groupOf: make(map[string]identity.GUID, len(w.GroupLinks)), memberships: make(map[identity.GUID]*membership, len(w.Groups))}
+	p.gather(&w)
+	p.Users, p.Links = nil, nil
+	p.GroupLinks = cloneFor(w.GroupLinks)
+	p.Cloud = Cloud{Groups: cloneFor(w.Cloud.Groups), BoundGroups: cloneFor(w.Cloud.BoundGroups), Complete: w.Cloud.Complete}
+	p.takeScope()
 	p.takeWanted()
 	if p.Use.Syncs() {
-		p.viaGroup = p.byGroups()
-		p.pairs = max(p.pairs, min(len(p.viaGroup)+len(w.Cloud.BoundUsers), len(w.Cloud.Users)))
-	}
-	p.Links, p.GroupLinks = cloneFor(w.Links, p.pairs), cloneFor(w.GroupLinks, 0)
-	p.Cloud = Cloud{cloneFor(w.Cloud.Users, p.pairs), cloneFor(w.Cloud.Groups, 0), cloneFor(w.Cloud.BoundUsers, p.pairs), cloneFor(w.Cloud.BoundGroups, 0), w.Cloud.Complete}
-	known := max(p.pairs, len(p.Cloud.Users))
-	p.byName, p.byMail = newIndex[string](known), newIndex[string](known)
-	for id, u := range p.Cloud.Users {
-		p.index(id, u)
+		p.byGroups(func(of *person) { of.viaGroup = true })
 	}
 	for id, g := range p.Cloud.Groups {
 		p.byGroup[g.Name] = id
-	}
-	p.linkOf = make(map[string]identity.GUID, max(p.pairs, len(p.Links)))
-	for guid, l := range p.Links {
-		p.linkOf[l.JumpCloudID] = guid
 	}
 	for guid, l := range p.GroupLinks {
 		p.groupOf[l.GroupID] = guid
@@ -156,77 +154,99 @@ func newPlanner(w World) *planner {
 	return p
 }
 
-// takeWanted finds out what the accounts in scope want to be called.
-func (p *planner) takeWanted() {
-	p.wanted = newIndex[identity.GUID](0)
-	if !p.Use.Imports() {
-		return
+// takeScope follows the memberships of the scope group, and leaves out what
+// sync paired of the accounts: see account.paired.
+func (p *planner) takeScope() {
+	users, groups := p.below(p.ScopeGroup)
+	for _, a := range users {
+		a.member = true
 	}
-	p.wanted = newIndex[identity.GUID](2 * len(p.Users))
-	for guid, u := range p.Users {
-		if name, mail, ok := p.asks(u); ok {
-			p.wanted.add(name, guid)
-			p.wanted.add(mail, guid)
-			p.pairs++
+	p.scope = newGroupScope(&p.Tree, groups)
+	for guid, link := range p.GroupLinks {
+		if link.BySync {
+			p.scope.paired[guid] = true
 		}
 	}
 }
 
-// asks gives the folded username and mail address that an account asks for;
-// not ok: it gets no user.
-func (p *planner) asks(u *identity.User) (name, mail string, ok bool) {
-	if p.scope.User(u) != "" {
-		return "", "", false
-	}
-	return p.names(u)
+// out says why an account is not in scope; empty: it is.
+func (p *planner) out(a *account) string {
+	return outOfScope(a.user, p.scope.all || a.member || a.paired)
 }
 
-// names is asks of an account in scope.
+// takeWanted finds out what the accounts in scope want to be called, and who at
+// JumpCloud is.
+func (p *planner) takeWanted() {
+	if !p.Use.Imports() {
+		return
+	}
+	p.byName = make(map[string]*holders, 2*len(p.accounts))
+	for _, a := range p.accounts {
+		if a.user == nil || p.out(a) != "" {
+			continue
+		}
+		if name, mail, ok := p.names(a.user); ok {
+			a.name, a.mail = p.holdersOf(name), p.holdersOf(mail)
+			a.name.asking.add(a)
+			a.mail.asking.add(a)
+		}
+	}
+	for _, of := range p.people {
+		if of.user != nil {
+			p.index(of)
+		}
+	}
+}
+
+// names gives the folded username and mail address that an account in scope
+// asks for; not ok: it gets no user.
 func (p *planner) names(u *identity.User) (name, mail string, ok bool) {
 	if u.Computer || u.Privileged || p.service(u) || p.unusable(u) != "" {
 		return "", "", false
 	}
-	return fold(Username(p.Mapping, u)), fold(u.JoinMail()), true
-}
-
-func (p *planner) index(id string, u *identity.User) {
-	p.byName.add(fold(u.Username), id)
-	p.byMail.add(fold(u.Mail), id)
-}
-
-func (p *planner) unindex(id string, u *identity.User) {
-	p.byName.remove(fold(u.Username), id)
-	p.byMail.remove(fold(u.Mail), id)
+	return fold(Username(p.Mapping, u)), fold(joinMail(u)), true
 }
 
 // users plans accounts by name.
-func (p *planner) users(guids []identity.GUID) {
-	sortByName(guids, p.name, compareGUID)
-	for _, guid := range guids {
-		p.user(guid)
+func (p *planner) users(all []*account) {
+	sortByName(all, (*account).called, compareAccount)
+	for _, a := range all {
+		p.user(a)
 	}
 }
 
-// name is what people know an account by.
-func (p *planner) name(guid identity.GUID) string {
-	if u, ok := p.Users[guid]; ok {
-		return u.Username
+// called is what people know an account by.
+func (a *account) called() string {
+	switch {
+	case a.user != nil:
+		return a.user.Username
+	case a.link != nil:
+		return a.link.Username
 	}
-	return p.Links[guid].Username
+	return ""
 }
 
-func (p *planner) user(guid identity.GUID) {
-	v := User(p.userCase(guid))
-	p.record(guid, p.name(guid), v)
+func (p *planner) user(a *account) {
+	v := User(p.userCase(a))
+	p.record(a.guid, a.called(), v)
 }
 
+// record does a verdict in mind, and keeps it.
 func (p *planner) record(guid identity.GUID, name string, v Verdict) {
+	members := false
 	for i := range v.Actions {
-		v.Actions[i].Direction = p.direction
-		p.carryOut(v.Actions[i])
-		p.mark(v.Actions[i])
+		a := &v.Actions[i]
+		a.Direction = p.direction
+		if a.Kind == AddMember || a.Kind == RemoveMember {
+			members = true
+			continue
+		}
+		p.carryOut(a)
+		p.mark(a)
 	}
-	p.carryOutMembers(v.Actions)
+	if members {
+		p.carryOutMembers(v.Actions)
+	}
 	p.keep(Result{Direction: p.direction, GUID: guid, Name: name, Verdict: v})
 }
 
@@ -237,192 +257,84 @@ func (p *planner) keep(r Result) {
 }
 
 // userCase gathers what [User] needs.
-func (p *planner) userCase(guid identity.GUID) UserCase {
-	c := UserCase{Settings: p.Settings, Rules: p.rules, Now: p.Now}
-	if link, ok := p.linked(guid); ok {
-		c.Link = link
-		if cloud, ok := p.Cloud.Users[link.JumpCloudID]; ok {
-			c.Cloud, c.Bound = cloud, p.Cloud.BoundUsers[link.JumpCloudID] || released(link) && p.viaGroup[link.JumpCloudID]
-		}
+func (p *planner) userCase(a *account) UserCase {
+	c := UserCase{Settings: p.Settings, Rules: p.rules, Now: p.Now, Link: p.linkOf(a), AD: a.user}
+	if c.Link != nil && a.cloud.user != nil {
+		c.Cloud, c.Bound = a.cloud.user, a.cloud.bound || a.cloud.viaGroup && released(c.Link)
 	}
-	u, ok := p.Users[guid]
-	if !ok {
+	if a.user == nil {
 		return c
 	}
-	c.AD, c.Out, c.Admin = u, p.scope.User(u), p.scope.Admin(guid)
-	c.ManagerID = p.managerID(u)
-	if c.Out != "" {
-		return c
-	}
-	name, mail, ok := p.names(u)
-	if !ok {
+	c.Out, c.Admin = p.out(a), p.scope.admins[a.guid]
+	c.ManagerID = p.managerID(a.user)
+	if c.Out != "" || a.name == nil {
 		return c
 	}
 	if c.Link == nil {
-		c.Rival = p.rival(guid, name, mail)
+		c.Rival = p.rival(a)
 	}
-	c.Holders = p.holders(guid, name, mail)
+	c.Holders = p.holders(a)
 	return c
-}
-
-// linked copies the link of an account, if it has one.
-func (p *planner) linked(guid identity.GUID) (*identity.Link, bool) {
-	link, ok := p.Links[guid]
-	if !ok {
-		return nil, false
-	}
-	return new(link), true
 }
 
 // rival names another account in scope that asks for the same username or
 // mail address. Neither of two new ones gets a user: which of them is meant
 // only a person can tell.
-func (p *planner) rival(guid identity.GUID, name, mail string) string {
-	for _, asked := range []struct{ what, value string }{{"username", name}, {"mail address", mail}} {
-		if others := p.wanted.others(nil, asked.value, guid); len(others) > 0 {
-			first := p.Users[slices.MinFunc(others, compareGUID)]
-			return fmt.Sprintf("%s %q is that of %s too: change one of them", asked.what, asked.value, first.DN)
+func (p *planner) rival(a *account) string {
+	for i, asked := range []*holders{a.name, a.mail} {
+		others := asked.asking.others(nil, a)
+		if len(others) == 0 {
+			continue
 		}
+		name, mail, _ := p.names(a.user)
+		what, value := "username", name
+		if i > 0 {
+			what, value = "mail address", mail
+		}
+		return fmt.Sprintf("%s %q is that of %s too: change one of them", what, value, slices.MinFunc(others, compareAccount).user.DN)
 	}
 	return ""
 }
 
 // holders are the JumpCloud users with the name or the address, other than
 // the account's own.
-func (p *planner) holders(guid identity.GUID, name, mail string) (holders []Holder) {
-	own := p.Links[guid].JumpCloudID
-	ids := p.byMail.others(p.byName.others(nil, name, own), mail, own)
-	slices.Sort(ids)
-	for _, id := range slices.Compact(ids) {
-		h := Holder{User: *p.Cloud.Users[id], Bound: p.Cloud.BoundUsers[id]}
-		if other, ok := p.linkOf[id]; ok {
-			h.Link, _ = p.linked(other)
-			if u, ok := p.Users[other]; ok {
-				h.Username, h.Mail, _ = p.asks(u)
+func (p *planner) holders(a *account) (list []Holder) {
+	others := a.mail.mailed.others(a.name.users.others(nil, a.cloud), a.cloud)
+	slices.SortFunc(others, comparePerson)
+	for _, of := range slices.Compact(others) {
+		h := Holder{User: *of.user, Bound: of.bound}
+		if other := of.account; other != nil {
+			h.Link = p.linkOf(other)
+			if other.name != nil {
+				h.Username, h.Mail, _ = p.names(other.user)
 			}
 		}
-		holders = append(holders, h)
+		list = append(list, h)
 	}
-	return holders
+	return list
 }
 
 // managerID is the JumpCloud user of an account's manager, if there is one.
 // JumpCloud lets nobody be their own manager.
 func (p *planner) managerID(u *identity.User) string {
-	if u.Manager.GUID.IsZero() {
+	if u.Manager.GUID.IsZero() || u.Manager.GUID == u.GUID {
 		return ""
 	}
-	id := p.Links[u.Manager.GUID].JumpCloudID
-	if _, there := p.Cloud.Users[id]; !there || u.Manager.GUID == u.GUID {
-		return ""
+	if a := p.accounts[u.Manager.GUID]; a != nil && a.cloud != nil && a.cloud.user != nil {
+		return a.cloud.id
 	}
-	return id
+	return ""
 }
 
 // managers looks again at who has a manager: it may have become a user.
-func (p *planner) managers(guids []identity.GUID) {
-	for _, guid := range guids {
-		id := p.managerID(p.Users[guid])
+func (p *planner) managers(all []*account) {
+	for _, a := range all {
+		id := p.managerID(a.user)
 		if id == "" {
 			continue
 		}
-		if u, ok := p.Cloud.Users[p.Links[guid].JumpCloudID]; ok && u.Manager.ID != id {
-			p.user(guid)
+		if a.cloud != nil && a.cloud.user != nil && a.cloud.user.Manager.ID != id {
+			p.user(a)
 		}
 	}
-}
-
-func (p *planner) groups() {
-	guids := slices.Collect(maps.Keys(p.Groups))
-	for guid := range p.GroupLinks {
-		if _, ok := p.Groups[guid]; !ok {
-			guids = append(guids, guid)
-		}
-	}
-	sortByName(guids, func(guid identity.GUID) string { return p.Groups[guid].Name }, compareGUID)
-	var managed map[string]bool
-	if p.Use == identity.UseAD { // else nobody asks
-		managed = make(map[string]bool, len(p.Links))
-		for _, link := range p.Links {
-			managed[link.JumpCloudID] = true
-		}
-	}
-	for _, guid := range guids {
-		_, linked := p.GroupLinks[guid]
-		if g := p.Groups[guid]; !linked && !p.scope.groups[guid] && g.GUID == guid {
-			continue // nobody expects it at JumpCloud
-		}
-		name := cmp.Or(p.Groups[guid].Name, p.GroupLinks[guid].Name)
-		p.record(guid, name, Group(p.groupCase(guid, managed)))
-	}
-}
-
-// groupCase gathers what [Group] needs.
-func (p *planner) groupCase(guid identity.GUID, managed map[string]bool) GroupCase {
-	c := GroupCase{Settings: p.Settings, Managed: managed}
-	if link, ok := p.GroupLinks[guid]; ok {
-		c.Link = &link
-		if cloud, ok := p.Cloud.Groups[link.GroupID]; ok {
-			c.Cloud, c.Bound = &cloud, p.Cloud.BoundGroups[link.GroupID]
-		}
-	}
-	g, ok := p.Groups[guid]
-	if !ok {
-		return c
-	}
-	c.AD, c.Out = &g, p.scope.Group(&g)
-	if c.Out != "" {
-		return c
-	}
-	if id, ok := p.byGroup[g.Name]; ok && (c.Link == nil || id != c.Link.GroupID) {
-		holder := p.Cloud.Groups[id]
-		c.Holder = &holder
-		c.HolderBound = p.Cloud.BoundGroups[id]
-		_, c.HolderLinked = p.groupOf[id]
-	}
-	members := p.scope.Members(guid)
-	c.Want = make([]string, 0, len(members))
-	for _, member := range members {
-		link, ok := p.Links[member]
-		if !ok {
-			continue
-		}
-		c.Want = append(c.Want, link.JumpCloudID)
-		if p.Cloud.Users[link.JumpCloudID] == nil {
-			if c.Gone == nil {
-				c.Gone = make(map[string]bool)
-			}
-			c.Gone[link.JumpCloudID] = true
-		}
-	}
-	slices.Sort(c.Want)
-	if c.Use == identity.UseTwoWay && c.Link != nil {
-		c.Direct, _ = p.members(guid)
-		c.Namesakes = p.namesakes(guid, c.Link.Agreed)
-	}
-	return c
-}
-
-// namesakes are those of some JumpCloud users without an AD account of whose
-// name there is a member in a group: the two were a pair that was let go.
-func (p *planner) namesakes(group identity.GUID, ids []string) map[string]bool {
-	var lone []string
-	for _, id := range ids {
-		if _, linked := p.linkOf[id]; !linked && p.Cloud.Users[id] != nil {
-			lone = append(lone, id)
-		}
-	}
-	if len(lone) == 0 {
-		return nil
-	}
-	names := make(map[string]bool)
-	users, _ := p.below(group)
-	for _, guid := range users {
-		names[fold(Username(p.Mapping, p.Users[guid]))] = true
-	}
-	same := make(map[string]bool)
-	for _, id := range lone {
-		same[id] = names[fold(p.Cloud.Users[id].Username)]
-	}
-	return same
 }
