@@ -12,6 +12,8 @@ import (
 	"github.com/dirgate/dirgate/replicate/plan"
 	"github.com/dirgate/dirgate/replicate/reconcile"
 	"github.com/dirgate/dirgate/store"
+	"github.com/dirgate/dirgate/store/identity"
+	"github.com/dirgate/dirgate/store/secret"
 	"github.com/dirgate/dirgate/testenv/adsim"
 	"github.com/go-ldap/ldap/v3"
 )
@@ -31,9 +33,18 @@ func (w *world) reconciler(d store.Domain) (*reconcile.Reconciler, func(), error
 	if err != nil {
 		return nil, nil, err
 	}
-	im, err := reconcile.New(reconcile.Config{Store: w.local.Store, Domain: d, Reader: reader, AD: peers.AD, JumpCloud: peers.JumpCloud,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now})
-	return im, reader.Close, err
+	conf := reconcile.Config{Store: w.local.Store, Domain: d, Reader: reader, AD: peers.AD, JumpCloud: peers.JumpCloud,
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now}
+	end := reader.Close
+	if identity.UseCase(d.UseCase).Syncs() {
+		writer, err := w.writer(d, secret.New([]byte(syncPassword)))
+		if err != nil {
+			return nil, nil, err
+		}
+		conf.Writer, end = writer, func() { reader.Close(); writer.Close() }
+	}
+	im, err := reconcile.New(conf)
+	return im, end, err
 }
 
 // TestImport: plan, run, guard and approve, through the socket.

@@ -25,30 +25,39 @@ type UserRun struct {
 }
 
 // ResyncUser compares one user with both sides now and writes what differs:
-// it records a change of the account, and makes a pass.
+// it records a change of the account, or where the use case imports nothing, or
+// AD has none, of the JumpCloud user, and makes a pass.
 func (l *Local) ResyncUser(ctx context.Context, domain, name string) (run UserRun, err error) {
 	d, err := l.pick(domain)
 	if err != nil {
 		return run, err
-	}
-	if !identity.UseCase(d.UseCase).Imports() {
-		return run, fmt.Errorf("use case %s of %s imports nothing: see `dirgate user why %s`", d.UseCase, d.Name, name)
 	}
 	o, err := l.find(ctx, d, name, false)
 	if err != nil {
 		return run, err
 	}
 	run.Name, run.GUID = o.name, o.guid
-	if o.guid.IsZero() {
+	change := identity.Change{Kind: identity.UserChange, Direction: identity.Import, Actor: "user resync",
+		Account: identity.Account{Domain: d.Name, GUID: o.guid, DN: o.dn, SAM: o.name}}
+	newest := func() (identity.Entry, error) { return l.Store.NewestState(d.Name, o.guid) }
+	switch use := identity.UseCase(d.UseCase); {
+	case use.Imports() && !o.guid.IsZero():
+	case !use.Syncs():
 		return run, fmt.Errorf("%s has no account in Active Directory that could be compared", o.name)
+	case o.cloudID == "":
+		return run, fmt.Errorf("%s has no JumpCloud user that could be compared: use case %s of %s goes by what JumpCloud has; see `dirgate user why %s`", o.name, use, d.Name, name)
+	default:
+		change.Direction, change.CloudID = identity.Sync, o.cloudID
+		newest = func() (identity.Entry, error) {
+			return l.Store.NewestCloudState(d.Name, identity.UserChange, o.cloudID)
+		}
 	}
-	seq, err := l.Store.AppendState(ctx, identity.Change{Kind: identity.UserChange, Direction: identity.Import, Actor: "user resync",
-		Account: identity.Account{Domain: d.Name, GUID: o.guid, DN: o.dn, SAM: o.name}})
+	seq, err := l.Store.AppendState(ctx, change)
 	if err != nil {
 		return run, err
 	}
 	_, passErr := l.RunImport(ctx, d.Name, false)
-	if run.Change, err = l.Store.NewestState(d.Name, o.guid); err != nil {
+	if run.Change, err = newest(); err != nil {
 		return run, errors.Join(passErr, err)
 	}
 	if err := l.outcome(&run); err != nil {

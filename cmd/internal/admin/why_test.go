@@ -222,6 +222,33 @@ func TestResyncUser(t *testing.T) {
 	}
 }
 
+// TestResyncUserFromJumpCloud: where JumpCloud is the authority, what AD does
+// not have as it should be is repaired.
+func TestResyncUserFromJumpCloud(t *testing.T) {
+	w := imported(t)
+	ctx, account := t.Context(), w.addSync()
+	alice := w.tell("alice")
+	_, err := w.client.Update(ctx, UpdateRequest{UseCase: new("jumpcloud"), SyncAccount: &account, SyncPassword: []byte(syncPassword), Confirmed: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.run(true)
+	run, err := w.client.ResyncUser(ctx, "", "alice")
+	if err != nil || run.Change.Direction != identity.Sync || run.Change.CloudID != alice.JumpCloudID || run.Change.Actor != "user resync" || !strings.Contains(run.Result, "both sides agree") {
+		t.Errorf("with nothing to do: %+v, %v", run, err)
+	}
+	if err := w.cloud.EditUser(alice.JumpCloudID, map[string]any{"lastname": "Edited"}); err != nil {
+		t.Fatal(err)
+	}
+	run, err = w.client.ResyncUser(ctx, "", "alice")
+	if err != nil || run.Result != "done" || len(run.Done) != 1 || !strings.Contains(run.Done[0], `sn "Archer" -> "Edited"`) {
+		t.Errorf("after an edit: %+v, %v", run, err)
+	}
+	if _, err := w.client.ResyncUser(ctx, "", "carol"); err == nil || !strings.Contains(err.Error(), "has no JumpCloud user that could be compared") {
+		t.Errorf("carol, whom JumpCloud does not have: %v", err)
+	}
+}
+
 // TestI7_Order: what a person wants is written and kept against the use case,
 // and nobody is shut out without a question.
 func TestI7_Order(t *testing.T) {
