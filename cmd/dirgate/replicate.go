@@ -110,7 +110,7 @@ func printPlan(io streams, planned []admin.Planned) error {
 			rows = append(rows, []string{string(p.Direction), p.Name, action, fields, why})
 		}
 		for _, a := range p.Actions {
-			row(string(a.Kind), fieldsOf(a), a.Reason)
+			row(string(a.Kind), fieldsOf(a, p.Members), a.Reason)
 		}
 		if p.Skip != "" {
 			row("skip", "", p.Skip)
@@ -127,10 +127,17 @@ func printPlan(io streams, planned []admin.Planned) error {
 }
 
 // fieldsOf shows what is written, or who is meant.
-func fieldsOf(a plan.Action) string {
+func fieldsOf(a plan.Action, members map[string]string) string {
 	switch a.Kind {
 	case plan.AddMember, plan.RemoveMember, plan.ADAddMember, plan.ADRemoveMember:
-		return a.UserID
+		name := members[a.UserID]
+		if _, made := plan.Made(a.UserID); made && name != "" {
+			return name + " (made by this plan)"
+		}
+		if name == "" {
+			return a.UserID
+		}
+		return name + " (" + a.UserID + ")"
 	}
 	var parts []string
 	for _, f := range a.Fields {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dirgate/dirgate/cmd/internal/admin"
+	"github.com/dirgate/dirgate/replicate/plan"
 	"github.com/dirgate/dirgate/replicate/reconcile"
 	"github.com/dirgate/dirgate/store/identity"
 )
@@ -88,5 +89,15 @@ func TestStatusWhy(t *testing.T) {
 	}
 	if n := strings.Count(out.String(), "\n"); n != 2 || strings.Contains(out.String(), "?") {
 		t.Errorf("%d lines, want a heading and one more:\n%s", n, out.String())
+	}
+}
+
+// TestPlanShowsMembers: a member is shown by name, with the id where there is one.
+func TestPlanShowsMembers(t *testing.T) {
+	made := plan.Action{Kind: plan.AddMember, UserID: "new:" + identity.GUID{7}.String()}
+	for want, a := range map[string]plan.Action{"ann (65a0)": {Kind: plan.RemoveMember, UserID: "65a0"}, "65b0": {Kind: plan.ADAddMember, UserID: "65b0"}, "bea (made by this plan)": made} {
+		if got := fieldsOf(a, map[string]string{"65a0": "ann", made.UserID: "bea"}); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

@@ -32,8 +32,11 @@ type Planned struct {
 	CloudID   string             `json:"jumpcloudId,omitempty"`
 	Name      string             `json:"name"`
 	Actions   []plan.Action      `json:"actions,omitempty"`
-	Skip      string             `json:"skip,omitempty"`
-	Note      string             `json:"note,omitempty"`
+	// Members are the names of the users that Actions put into a group or take
+	// out of one, by their userId.
+	Members map[string]string `json:"members,omitempty"`
+	Skip    string            `json:"skip,omitempty"`
+	Note    string            `json:"note,omitempty"`
 }
 
 // ImportRun is what one pass of an import came to: Recorded and Applied are
@@ -109,16 +112,64 @@ func (l *Local) PlanImport(ctx context.Context, domain string) (planned []Planne
 	}
 	defer end()
 	p, err := im.Plan(ctx)
+	named, namesErr := l.memberNames(d.Name, p)
+	err = errors.Join(err, namesErr)
 	for _, r := range p.Results {
 		if len(r.Actions) == 0 && r.Skip == "" && r.Note == "" {
 			continue // there is something to remember only
 		}
-		planned = append(planned, Planned{Direction: r.Direction, GUID: r.GUID, CloudID: r.CloudID, Name: r.Name, Actions: r.Actions, Skip: r.Skip, Note: r.Note})
+		planned = append(planned, Planned{Direction: r.Direction, GUID: r.GUID, CloudID: r.CloudID, Name: r.Name, Actions: r.Actions, Skip: r.Skip, Note: r.Note, Members: namesOf(r.Actions, named)})
 	}
 	for _, note := range p.Notes {
 		planned = append(planned, Planned{Name: d.Name, Note: note})
 	}
 	return planned, err
+}
+
+// memberNames are those of a plan's users, by JumpCloud's id or what stands for
+// it until the user is made.
+func (l *Local) memberNames(domain string, p plan.Plan) (func(plan.Action) string, error) {
+	links, err := l.Store.Links(domain)
+	byID, byGUID := make(map[string]string), make(map[identity.GUID]string)
+	for _, link := range links {
+		byID[link.JumpCloudID], byGUID[link.GUID] = link.Username, link.Username
+	}
+	for _, r := range p.Results {
+		if r.CloudID != "" {
+			byID[r.CloudID] = r.Name
+		}
+		if !r.GUID.IsZero() {
+			byGUID[r.GUID] = r.Name
+		}
+		for _, a := range r.Actions { // whom the plan takes over has no link yet
+			if a.Kind == plan.Link {
+				byID[a.UserID] = r.Name
+			}
+		}
+	}
+	return func(a plan.Action) string {
+		guid, made := plan.Made(a.UserID)
+		if !made {
+			guid = a.Member
+		}
+		return cmp.Or(byID[a.UserID], byGUID[guid])
+	}, err
+}
+
+// namesOf are the members that actions are about.
+func namesOf(actions []plan.Action, name func(plan.Action) string) (named map[string]string) {
+	for _, a := range actions {
+		switch a.Kind {
+		case plan.AddMember, plan.RemoveMember, plan.ADAddMember, plan.ADRemoveMember:
+			if named == nil {
+				named = make(map[string]string)
+			}
+			if n := name(a); n != "" {
+				named[a.UserID] = n
+			}
+		}
+	}
+	return named
 }
 
 // RunImport makes a pass: it records what has changed in AD and carries out

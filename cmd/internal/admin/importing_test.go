@@ -151,3 +151,28 @@ func TestOneImport(t *testing.T) {
 		t.Errorf("a second import: %v", err)
 	}
 }
+
+// TestPlanNamesMembers: who is put into a group has a name in the plan.
+func TestPlanNamesMembers(t *testing.T) {
+	w := newWorld(t)
+	w.register()
+	w.local.Reconciler = w.reconciler
+	planned, err := w.client.PlanImport(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	members := 0
+	for _, p := range planned {
+		for _, a := range p.Actions {
+			if a.Kind == plan.AddMember {
+				members++
+				if name := p.Members[a.UserID]; name == "" || strings.Contains(name, "-") {
+					t.Errorf("%s: member %q has the name %q", p.Name, a.UserID, name)
+				}
+			}
+		}
+	}
+	if members == 0 {
+		t.Errorf("the plan puts nobody into a group: %+v", planned)
+	}
+}
