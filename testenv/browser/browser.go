@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -44,9 +45,10 @@ func find() (path, why string) {
 
 // Browser is a running Chromium with a profile of its own.
 type Browser struct {
-	tb  testing.TB
-	cmd *exec.Cmd
-	out *os.File
+	tb      testing.TB
+	cmd     *exec.Cmd
+	out     *os.File
+	profile string
 
 	mu      sync.Mutex
 	last    int                      // guarded by mu
@@ -76,13 +78,17 @@ func Start(tb testing.TB, trusted ...*x509.Certificate) *Browser {
 		sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
 		keys = append(keys, base64.StdEncoding.EncodeToString(sum[:]))
 	}
-	profile := tb.TempDir()
+	profile, err := os.MkdirTemp("", "dirgate-browser-")
+	if err != nil {
+		tb.Fatal(err)
+	}
 	cmd := exec.Command(program, "--headless=new", "--remote-debugging-pipe", "--user-data-dir="+profile, "--no-first-run", "--disable-gpu",
 		"--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-default-browser-check",
 		"--hide-scrollbars", "--force-color-profile=srgb", "--ignore-certificate-errors-spki-list="+strings.Join(keys, ","))
 	if os.Geteuid() == 0 {
 		cmd.Args = append(cmd.Args, "--no-sandbox") // Chromium's does not work for root
 	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	// Some distributions' wrappers write below the home folder.
 	cmd.Env = append(os.Environ(), "HOME="+profile, "XDG_CONFIG_HOME="+profile, "XDG_CACHE_HOME="+profile)
 	ours, theirs, err := os.Pipe()
@@ -98,20 +104,34 @@ func Start(tb testing.TB, trusted ...*x509.Certificate) *Browser {
 		tb.Fatal("start the browser:", err)
 	}
 	_, _ = ours.Close(), write.Close()
-	b := &Browser{tb: tb, cmd: cmd, out: theirs, waiting: make(map[int]chan reply), loaded: make(map[string]chan struct{}), done: make(chan struct{})}
+	b := &Browser{tb: tb, cmd: cmd, out: theirs, profile: profile, waiting: make(map[int]chan reply), loaded: make(map[string]chan struct{}), done: make(chan struct{})}
 	go b.listen(read)
 	tb.Cleanup(b.close)
 	return b
 }
 
-// close ends the browser, which removes its profile with the test.
+// close ends the browser, and the helpers in its process group, which may outlive
+// it and go on writing to the profile.
 func (b *Browser) close() {
 	_, _ = b.call("", "Browser.close", nil)
 	_ = b.out.Close()
-	timer := time.AfterFunc(10*time.Second, func() { _ = b.cmd.Process.Kill() })
+	group := -b.cmd.Process.Pid
+	timer := time.AfterFunc(10*time.Second, func() { _ = syscall.Kill(group, syscall.SIGKILL) })
 	defer timer.Stop()
 	_ = b.cmd.Wait()
+	_ = syscall.Kill(group, syscall.SIGKILL)
 	<-b.done
+	// Other processes: nothing tells when the last of them has ended.
+	for until := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		err := os.RemoveAll(b.profile)
+		if err == nil {
+			return
+		}
+		if time.Now().After(until) {
+			b.tb.Error("remove the browser's profile:", err)
+			return
+		}
+	}
 }
 
 // listen hands the answers to those who wait, until the browser ends.

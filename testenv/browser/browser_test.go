@@ -1,12 +1,17 @@
 package browser
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -67,5 +72,28 @@ func TestProblems(t *testing.T) {
 	}
 	if png := p.Picture(); !strings.HasPrefix(string(png), "\x89PNG") {
 		t.Errorf("the picture is %d bytes of something else", len(png))
+	}
+}
+
+// TestLeavesNothing: of a browser that was killed no process of its group is
+// left, nor its profile.
+func TestLeavesNothing(t *testing.T) {
+	Need(t)
+	var b *Browser
+	t.Run("killed", func(t *testing.T) {
+		b = Start(t)
+		b.NewPage(t)
+		if err := syscall.Kill(-b.cmd.Process.Pid, 0); err != nil {
+			t.Error("its process group:", err)
+		}
+		_ = b.cmd.Process.Kill() // leaves the helpers
+	})
+	if _, err := os.Stat(b.profile); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the profile is left: %v", err)
+	}
+	for until := time.Now().Add(patience); !errors.Is(syscall.Kill(-b.cmd.Process.Pid, 0), syscall.ESRCH); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("helpers are left")
+		}
 	}
 }
