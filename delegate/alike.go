@@ -92,7 +92,9 @@ func (v *Validator) asADHolds(ctx context.Context, s subject, password secret.By
 		return Verdict{Verdict: Undecided, Reason: Unavailable}
 	case settle != nil:
 		settle(&ldapwire.Result{Code: ldapwire.ResultInvalidCredentials, Diagnostic: []byte(wrongPassword)}, true)
-	case held != "repeated" && verdict.Verdict == Refused:
+	case held == "repeated":
+		*s.repeated = true
+	case verdict.Verdict == Refused:
 		return throttled(guardedFor)
 	}
 	return verdict

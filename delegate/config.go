@@ -159,8 +159,9 @@ type Throttle struct {
 	// refused at once, and PerClientEvery how long it takes until one more may.
 	PerClient      int
 	PerClientEvery time.Duration
-	// PerUser and PerUserEvery are the same for one account, or for a name that
-	// is nobody's.
+	// PerUser and PerUserEvery are the same for one account, in each network that
+	// its right password came from and everywhere else, or for a name that is
+	// nobody's.
 	PerUser      int
 	PerUserEvery time.Duration
 }

@@ -110,8 +110,11 @@
 //
 // A name has at most [MaxName] bytes, a DN [MaxDN], a password [MaxPassword]. Each client
 // address and each account may be refused only so often ([Config.Throttle]).
-// Only refusals count. As many sign-ins may be on their way as may still be
-// refused; more wait for an answer, within Config.Timeout.
+// Only refusals count, and of an account not those of a password that the lockout
+// guard remembers as wrong. From a network that an account's right password came
+// from in the last 30 days its refusals are counted apart, so that strangers
+// elsewhere do not keep its owner out. As many sign-ins may be on their way as may
+// still be refused; more wait for an answer, within Config.Timeout.
 //
 // Specifications: RFC 4511 (LDAP), RFC 4513 section 5.1, MS-ADTS 5.1.1.3 and
 // 3.1.1.3.1.5, winerror.h for the logon errors, RFC 6750 (bearer tokens).

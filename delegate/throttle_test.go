@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/dirgate/dirgate/store/identity"
 )
 
 func TestLimiter(t *testing.T) {
@@ -144,4 +146,68 @@ func TestSetThrottle(t *testing.T) {
 	ask(right, "undecided throttled")
 	v.SetThrottle(Throttle{PerUser: 4})
 	ask(right, "accepted ad")
+}
+
+// TestThrottle_Strangers: who uses up what an account may be refused keeps
+// nobody out of a network that its right password came from, and no guess is
+// free there.
+func TestThrottle_Strangers(t *testing.T) {
+	v, _ := newStubbed(t)
+	ask := func(client, password, want string) {
+		t.Helper()
+		if got := short(v.Validate(t.Context(), "alice", pw(password), client)); got != want {
+			t.Errorf("from %s: got %q, want %q", client, got, want)
+		}
+	}
+	const home, stranger = "2001:db8:1:2::3", "203.0.113.9"
+	ask(home, right, "accepted ad")
+	for i := range DefaultPerUser {
+		ask(stranger, "wrong"+strconv.Itoa(i), "refused bad_credentials")
+	}
+	ask(stranger, right, "undecided throttled")
+	ask("198.51.100.1", right, "undecided throttled")
+	ask("2001:db8:1:2::4", right, "accepted ad")
+	for i := range DefaultPerUser {
+		ask(home, "guess"+strconv.Itoa(i), "refused bad_credentials")
+	}
+	ask(home, right, "undecided throttled")
+}
+
+// TestThrottle_Repeated: a wrong password that is known to be wrong uses up
+// nothing of the account's, whose owner may have a phone with an old one.
+func TestThrottle_Repeated(t *testing.T) {
+	for name, set := range map[string]func(*world){
+		"AD's":            func(w *world) { w.domain.UseCase = identity.UseAD },
+		"delegated to AD": func(w *world) { w.inCloud("alice", func(u *CloudUser) { u.DelegatedToAD = true }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, set)
+			for range DefaultPerUser + 5 {
+				w.want("alice", "Old.Pass1", "refused bad_credentials")
+				w.want("nobody", "Old.Pass1", "refused bad_credentials")
+			}
+			if got := w.ask("alice", right); !strings.HasPrefix(got, "accepted") {
+				t.Errorf("the right password: %q", got)
+			}
+		})
+	}
+}
+
+func TestFamiliar(t *testing.T) {
+	now := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	f := newFamiliar(func() time.Time { return now })
+	f.came("alice", "home")
+	if a, b, c := f.key("alice", "home"), f.key("alice", "away"), f.key("bob", "home"); a == "alice" || b != "alice" || c != "bob" {
+		t.Errorf("keys %q, %q, %q", a, b, c)
+	}
+	now = now.Add(familiarFor)
+	if got := f.key("alice", "home"); got != "alice" {
+		t.Errorf("after %s without a sign-in the key is %q", familiarFor, got)
+	}
+	for i := range maxFamiliar + 10 {
+		f.came("alice", strconv.Itoa(i))
+	}
+	if n := len(f.last); n > maxFamiliar {
+		t.Errorf("%d networks are remembered", n)
+	}
 }

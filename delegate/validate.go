@@ -20,6 +20,7 @@ type Validator struct {
 	cfg     Config
 	clients *limiter
 	users   *limiter
+	seen    familiar
 	lessons lessons
 
 	ctx     context.Context // of what goes on after an answer
@@ -41,6 +42,7 @@ func New(cfg Config) (*Validator, error) {
 		cfg: cfg, directories: make(map[*Domain]*directory),
 		clients: newLimiter(cfg.Throttle.PerClient, cfg.Throttle.PerClientEvery, cfg.Now),
 		users:   newLimiter(cfg.Throttle.PerUser, cfg.Throttle.PerUserEvery, cfg.Now),
+		seen:    newFamiliar(cfg.Now),
 		lessons: newLessons(cfg.Now),
 	}
 	v.ctx, v.cancel = context.WithCancel(context.Background())
@@ -191,13 +193,21 @@ func (v *Validator) signIn(ctx context.Context, username string, password secret
 	}
 	defer func() { v.clients.done(clientAt, counts(verdict)) }()
 	s, err = v.find(ctx, n)
-	userAt := s.key(n)
+	s.repeated = new(bool)
+	user := s.key(n)
+	userAt := v.seen.key(user, clientAt)
 	wait, ok, busy := v.users.take(ctx, userAt)
 	if !ok {
 		v.lookedFor(ctx, s, n) // as for an unknown name
 		return s, v.held(wait, busy)
 	}
-	defer func() { v.users.done(userAt, counts(verdict)) }()
+	defer func() {
+		// Who repeats a wrong password, such as a phone with an old one, finds out nothing.
+		v.users.done(userAt, counts(verdict) && !*s.repeated)
+		if verdict.PasswordCorrect {
+			v.seen.came(user, clientAt)
+		}
+	}()
 	if err != nil && !errors.Is(err, errCloudFacts) {
 		v.undecided("look up a user", err)
 		return s, Verdict{Verdict: Undecided, Reason: Unavailable}
@@ -294,6 +304,7 @@ func (v *Validator) askAD(ctx context.Context, s subject, password secret.Bytes,
 		v.undecided("wait for other binds of the account", err)
 		return Verdict{Verdict: Undecided, Reason: Unavailable, Authority: ByAD}
 	case settle == nil && held == "repeated":
+		*s.repeated = true
 		return fromAD(answer)
 	case settle == nil:
 		return Verdict{Verdict: Undecided, Reason: Throttled, Authority: ByAD, RetryAfter: guardedFor}
@@ -333,6 +344,8 @@ type subject struct {
 	expires time.Time // of AD's password
 	name    string    // of nobody; see name.keyIn
 	asked   bool      // JumpCloud was asked who the name is
+	// repeated: the lockout guard remembers that the password is wrong.
+	repeated *bool
 }
 
 // key is the subject's for the throttle, so that all names of an account are

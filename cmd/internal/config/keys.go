@@ -90,7 +90,7 @@ var keys = []key{
 		func(c *Config) *bool { return &c.Delegate.TellUnknownUsers }),
 	integer("delegate.refusals_per_client", "Sign-ins of one client address that may be refused at once; one more every 600 ms.",
 		func(c *Config) *int { return &c.Delegate.RefusalsPerClient }, 1, 1_000_000),
-	integer("delegate.refusals_per_user", "The same for one account or name; one more every minute. The lockout guard counts\nbeside it.",
+	integer("delegate.refusals_per_user", "The same for one account or name; one more every minute. Counted apart for each\nnetwork that its right password came from. The lockout guard counts beside it.",
 		func(c *Config) *int { return &c.Delegate.RefusalsPerUser }, 1, 10_000),
 
 	address("metrics.listen", "Address for /metrics, /healthz and /readyz: HTTP without TLS, so keep it local.",
