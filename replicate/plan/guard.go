@@ -15,14 +15,30 @@ const (
 	GroupEnds   Class = "groups"      // groups deleted or unbound
 	Memberships Class = "memberships" // members taken out of groups
 
-	ADDisables    Class = "ad_disables"    // accounts disabled in AD
+	ADDisables    Class = "ad_disables"    // accounts disabled in AD, or let go by sync
 	ADMemberships Class = "ad_memberships" // members taken out of groups in AD
 )
 
 // Classes are all of them, the gravest first.
 var Classes = [...]Class{Removals, Suspensions, ADDisables, GroupEnds, Memberships, ADMemberships}
 
-// ClassOf gives the class of an action; empty: guards let it pass.
+// Class is by which guard an action counts; empty: guards let it pass. What
+// sync lets go is not replicated any more and is paired anew if it is bound
+// again, without what was remembered of it: an answer of JumpCloud's that lists
+// nobody does that to everybody.
+func (a Action) Class() Class {
+	if a.Direction == identity.Sync {
+		switch a.Kind {
+		case Unlink:
+			return ADDisables
+		case UnlinkGroup:
+			return GroupEnds
+		}
+	}
+	return ClassOf(a.Kind)
+}
+
+// ClassOf is the class of a kind of action in whichever direction.
 func ClassOf(k Kind) Class {
 	switch k {
 	case DeleteUser, UnbindUser:
@@ -98,7 +114,7 @@ func (l Limits) Check(actions []Action, all Population) map[Class]string {
 	counts := make(map[Class]int)
 	seen := make(map[Class]map[identity.GUID]bool)
 	for _, a := range actions {
-		c := ClassOf(a.Kind)
+		c := a.Class()
 		if c == "" {
 			continue
 		}

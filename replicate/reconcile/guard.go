@@ -111,7 +111,7 @@ func rejected(e identity.Entry) bool {
 // over its limit, whatever takes something from people is held: the scope
 // group that was emptied takes users and groups at once.
 func holds(actions []plan.Action, over map[plan.Class]string) (plan.Class, string) {
-	if len(over) == 0 || !slices.ContainsFunc(actions, func(a plan.Action) bool { return a.Kind.Destructive() }) {
+	if len(over) == 0 || !slices.ContainsFunc(actions, func(a plan.Action) bool { return a.Class() != "" }) {
 		return "", ""
 	}
 	var first plan.Class
@@ -121,7 +121,7 @@ func holds(actions []plan.Action, over map[plan.Class]string) (plan.Class, strin
 			continue
 		}
 		first = cmp.Or(first, class)
-		if slices.ContainsFunc(actions, func(a plan.Action) bool { return plan.ClassOf(a.Kind) == class }) {
+		if slices.ContainsFunc(actions, func(a plan.Action) bool { return a.Class() == class }) {
 			return class, why
 		}
 	}

@@ -346,6 +346,66 @@ func TestI8_SyncGuard(t *testing.T) {
 	w.wantAD("dan", "userAccountControl", "512")
 }
 
+// TestI8_SyncLetsNobodyGo: an answer of JumpCloud's that binds nobody ends no
+// links over the limit; once it is right again nothing is held, and an edit
+// made meanwhile arrives.
+func TestI8_SyncLetsNobodyGo(t *testing.T) {
+	w := fromCloud(t)
+	w.pass()
+	ids := w.enrol("ann", "bea", "cid", "dan")
+	var groups []string
+	for _, name := range []string{"Sales", "Works", "Board"} {
+		groups = append(groups, w.groupAt(name))
+	}
+	w.soon()
+	bind := func(bound bool) {
+		for _, id := range ids {
+			w.ok(w.cloud.BindUser(w.domain.JumpCloud.ADID, id, bound))
+		}
+		for _, id := range groups {
+			w.ok(w.cloud.BindGroup(w.domain.JumpCloud.ADID, id, bound))
+		}
+	}
+	bind(false)
+	w.im.Resync()
+	w.soon()
+	w.soon()
+	held, err := w.store.Held(identity.Sync, store.HeldOptions{})
+	w.ok(err)
+	if len(held) != len(ids)+len(groups) {
+		t.Fatalf("%d changes are held, want %d: %+v", len(held), len(ids)+len(groups), held)
+	}
+	for _, e := range held {
+		if want := map[identity.ChangeKind]plan.Class{identity.UserChange: plan.ADDisables, identity.GroupChange: plan.GroupEnds}[e.Kind]; e.Class != string(want) {
+			t.Errorf("%s of %s is held by guard %q, want %q", e.Kind, e.Account.SAM, e.Class, want)
+		}
+	}
+	for _, id := range ids {
+		if _, err := w.store.LinkByJumpCloudID(id); err != nil {
+			t.Errorf("the link of %s: %v", id, err)
+		}
+	}
+	w.ok(w.cloud.EditUser(ids[2], map[string]any{"lastname": "Edited"}))
+	bind(true)
+	w.soon()
+	w.soon()
+	w.wantAD("cid", "sn", "Edited")
+	w.idle()
+	for _, id := range ids[:2] { // few are let go without a question
+		w.ok(w.cloud.BindUser(w.domain.JumpCloud.ADID, id, false))
+	}
+	w.soon()
+	if _, err := w.store.LinkByJumpCloudID(ids[0]); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the link of one who was unbound: %v, want none", err)
+	}
+	w.ok(w.cloud.BindUser(w.domain.JumpCloud.ADID, ids[2], false))
+	w.clock.add(30 * time.Minute)
+	w.pass()
+	if _, err := w.store.LinkByJumpCloudID(ids[2]); err != nil {
+		t.Errorf("the link of the third within an hour: %v, want it held", err)
+	}
+}
+
 // TestI8_SyncConfirms: an account is not disabled, and nobody taken out of a
 // group, when a fresh read of JumpCloud does not say so.
 func TestI8_SyncConfirms(t *testing.T) {

@@ -34,13 +34,13 @@ const mostTaken = 2000
 func newTaken(now time.Time, a plan.Action) taken {
 	h := fnv.New128a()
 	of := a.GUID.String()
-	if c := plan.ClassOf(a.Kind); c == plan.Memberships || c == plan.ADMemberships {
+	if c := a.Class(); c == plan.Memberships || c == plan.ADMemberships {
 		of = a.GroupID + "/" + a.UserID
 		if a.GroupID == "" {
 			of = a.GUID.String() + "/" + a.UserID
 		}
 	}
-	_, _ = fmt.Fprintf(h, "%s %s %s", a.Direction, plan.ClassOf(a.Kind), of) // never fails
+	_, _ = fmt.Fprintf(h, "%s %s %s", a.Direction, a.Class(), of) // never fails
 	t := taken{At: now.Unix(), Direction: a.Direction, Kind: a.Kind}
 	h.Sum(t.Of[:0])
 	return t
@@ -82,10 +82,10 @@ func (r *run) take(ctx context.Context, j *job, actions []plan.Action) error {
 	all := slices.DeleteFunc(slices.Clone(r.done), func(t taken) bool { return t.over(now) })
 	before := len(all)
 	for _, a := range actions {
-		if plan.ClassOf(a.Kind) == "" {
+		a.Direction = r.d
+		if a.Class() == "" {
 			continue
 		}
-		a.Direction = r.d
 		t := newTaken(now, a)
 		if !slices.ContainsFunc(all, func(other taken) bool { return other.Of == t.Of }) {
 			all = append(all, t)
@@ -122,8 +122,9 @@ func (i *Reconciler) check(d identity.Direction, actions []plan.Action, w plan.W
 		if t.Direction != d || t.over(now) || again[t.Of] {
 			continue
 		}
-		all = append(all, plan.Action{Kind: t.Kind, GUID: t.Of})
-		switch plan.ClassOf(t.Kind) {
+		counted := plan.Action{Direction: d, Kind: t.Kind, GUID: t.Of}
+		all = append(all, counted)
+		switch counted.Class() {
 		case plan.Removals:
 			there.Users++
 		case plan.GroupEnds:
@@ -136,13 +137,13 @@ func (i *Reconciler) check(d identity.Direction, actions []plan.Action, w plan.W
 	if over[plan.ADDisables] == "" || d != identity.Sync {
 		return over
 	}
-	// The users of some accounts that were disabled may be gone, and their links.
+	// The links of some accounts that were disabled or let go are gone.
 	linked := make(map[identity.GUID]bool, len(w.Links))
 	for guid := range w.Links {
 		linked[newTaken(now, plan.Action{Direction: d, Kind: plan.ADDisable, GUID: guid}).Of] = true
 	}
 	for _, t := range i.done {
-		if t.Direction == d && t.Kind == plan.ADDisable && !t.over(now) && !linked[t.Of] {
+		if t.Direction == d && (t.Kind == plan.ADDisable || t.Kind == plan.Unlink) && !t.over(now) && !linked[t.Of] {
 			there.Users++
 		}
 	}

@@ -141,7 +141,7 @@ var keys = []key{
 	guardCount("guards.memberships", "The same for members taken out of groups.",
 		func(c *Config) *Guard { return &c.Guards.Memberships }),
 	guardPercent("guards.memberships", func(c *Config) *Guard { return &c.Guards.Memberships }),
-	guardCount("guards.ad_disables", "The same for accounts that sync disables in Active Directory.",
+	guardCount("guards.ad_disables", "The same for accounts that sync disables in Active Directory, or lets go\n(unbound at JumpCloud).",
 		func(c *Config) *Guard { return &c.Guards.ADDisables }),
 	guardPercent("guards.ad_disables", func(c *Config) *Guard { return &c.Guards.ADDisables }),
 	guardCount("guards.ad_memberships", "The same for members that sync takes out of groups in Active Directory.",
