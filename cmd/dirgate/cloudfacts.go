@@ -170,11 +170,11 @@ func (f *cloudFacts) Named(ctx context.Context, domain, name string) (delegate.C
 			username, mail = "", name
 		}
 		found, err := client.FindUsers(ctx, username, mail)
-		if err == nil && len(found) != 1 {
-			err = delegate.ErrNotFound
-		}
-		if err != nil {
-			return delegate.CloudUser{}, err
+		switch {
+		case err != nil:
+			return delegate.CloudUser{}, unnamed(err)
+		case len(found) != 1:
+			return delegate.CloudUser{}, delegate.ErrNotFound
 		}
 		return cloudUser(found[0], reg.JumpCloud.ADID), nil
 	})
@@ -186,6 +186,15 @@ func (f *cloudFacts) Named(ctx context.Context, domain, name string) (delegate.C
 		return u, nil
 	}
 	return linked(u, link), err
+}
+
+// unnamed takes the names out of an error about them: what is typed where a name
+// belongs may be a password, and the error goes to the log.
+func unnamed(err error) error {
+	if cause := errors.Unwrap(err); cause != nil {
+		return cause
+	}
+	return err
 }
 
 // cloudUser is a user as far as a validation looks at it. An authority counts

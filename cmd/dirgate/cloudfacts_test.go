@@ -463,3 +463,20 @@ func TestReloadThrottle(t *testing.T) {
 		}
 	}
 }
+
+// TestP4_TypedNames: some people type their password where the name belongs, so
+// what is typed there is in no error, and so in no log.
+func TestP4_TypedNames(t *testing.T) {
+	w, _ := newBothSides(t)
+	f := newCloudFacts(w.domains)
+	_ = w.cloud.Close()
+	for _, typed := range []string{"Hunter2-Swordfish", "Hunter2@Swordfish"} {
+		_, err := f.Named(t.Context(), w.reg.Name, typed)
+		if err == nil || errors.Is(err, delegate.ErrNotFound) {
+			t.Fatalf("without JumpCloud the answer is %v", err)
+		}
+		if text := strings.ToLower(err.Error()); strings.Contains(text, "hunter2") || strings.Contains(text, "swordfish") {
+			t.Errorf("the error has what was typed: %v", err)
+		}
+	}
+}
