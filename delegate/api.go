@@ -53,9 +53,10 @@ type APIConfig struct {
 //go:embed openapi.json
 var openAPI []byte
 
-// Handler serves the API under /v1/. Each request needs a bearer token (RFC
-// 6750) of the right scope, or a client certificate. One without is answered
-// with 401 and no more, whatever it asks for.
+// Handler serves the API under /v1/. Each request but that for the API's
+// description, /v1/openapi.json, needs a bearer token (RFC 6750) of the right
+// scope, or a client certificate. One without is answered with 401 and no more,
+// whatever it asks for; so is a path or method that the API does not have.
 //
 // A body is bounded by 16 KiB and is never logged. Answers may not be cached.
 // The optional header X-Dirgate-Client of /v1/validate and /v1/change-password
