@@ -109,8 +109,11 @@ func (e *Engine) giveBack(ctx context.Context, entry identity.Entry, use identit
 	defer cancel()
 	log := e.cfg.Log.With("seq", entry.Seq, "older", c.late)
 	password, err := e.cfg.Store.Secret(entry.Seq, e.cfg.Opener)
+	// Superseded or discarded meanwhile: MarkApplied finds that out. Of one that was
+	// on its way back already the evidence stays, and tells the newer one.
+	sent := strings.HasPrefix(entry.Evidence, givenBack)
 	if errors.Is(err, store.ErrNotFound) {
-		return true, retry, nil // superseded or discarded meanwhile, which MarkApplied finds out
+		return !sent, retry, nil
 	}
 	if err != nil {
 		return false, e.cfg.Now().Add(storePause), err
@@ -118,14 +121,19 @@ func (e *Engine) giveBack(ctx context.Context, entry identity.Entry, use identit
 	defer password.Wipe()
 	err = e.cfg.Store.BeginAttempt(ctx, entry.Seq, givenBack+strings.TrimPrefix(evidence, givenBack))
 	if errors.Is(err, store.ErrState) {
-		return true, retry, nil // as above
+		return !sent, retry, nil
 	}
 	if err != nil {
 		return false, retry, err
 	}
 	next := e.cfg.Now().Add(pause(entry.Attempts))
 	final, err := write(ctx, password)
+	now, reading := e.cfg.Store.Entry(entry.Seq)
 	switch {
+	case reading != nil:
+		return false, retry, reading
+	case now.Status != identity.StatusPending:
+		return false, retry, nil // as above: this write may have come after the newer one was set
 	case final:
 		log.Warn("password not written to its own side, where an older one may have arrived after it", "err", err)
 		return false, retry, e.cfg.Store.MarkDead(ctx, entry.Seq, fmt.Sprintf(

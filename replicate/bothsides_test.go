@@ -212,6 +212,14 @@ func TestP2_Crossing(t *testing.T) {
 			w.end(n, accepted)
 			return n, 6 // each of the second and the third to both, and once more the second's way back
 		},
+		"a third one at the newer's side, accepted while it is given back": func(w *crossWorld, from identity.Side) (n userChange, _ int) {
+			w.change(from)
+			w.once(false, false, func() { w.change(other(from)) })
+			w.onBack(other(from), func() { n = w.change(other(from)) })
+			w.step()
+			w.step()
+			return n, 5 // the first, and each of the second and the third to both sides
+		},
 	} {
 		for _, from := range []identity.Side{identity.AD, identity.JumpCloud} {
 			t.Run(name+", from "+string(from), func(t *testing.T) {
@@ -353,4 +361,32 @@ func (w *crossWorld) history(r *rand.Rand, seed int) (givenBack int) {
 		}
 	}
 	return givenBack
+}
+
+// TestP2_CrossingRefusedBack: a password that its own side refuses to take again,
+// and that a third one ended meanwhile, has still arrived late on the other side.
+func TestP2_CrossingRefusedBack(t *testing.T) {
+	w := newCrossWorld(t)
+	var third userChange
+	w.change(identity.JumpCloud)
+	w.once(false, false, func() { w.change(identity.AD) })
+	w.step()
+	w.once(false, false, func() { third = w.begin(identity.JumpCloud, true) })
+	writer := w.peers.Writer
+	w.peers.Writer = refusingWriter{writer, func() { w.end(third, identity.OutcomeAccepted) }}
+	w.step()
+	w.peers.Writer = writer
+	w.converge()
+	w.wantBoth(third, "refused on the way back")
+}
+
+// refusingWriter has no right to set passwords, and does something meanwhile.
+type refusingWriter struct {
+	PasswordWriter
+	do func()
+}
+
+func (r refusingWriter) SetPassword(context.Context, identity.GUID, secret.Bytes) (identity.User, error) {
+	r.do()
+	return identity.User{}, fmt.Errorf("injected: %w", ad.ErrRights)
 }
