@@ -140,7 +140,7 @@ func (c *GroupCase) rename(v *Verdict) {
 		return
 	}
 	if c.Use == identity.UseTwoWay {
-		to, won := compared{"name", c.Link.AgreedName, c.AD.Name, c.Cloud.Name, true, true}.resolve()
+		to, won := compared{"name", baseName(c.Link, c.AD), c.AD.Name, c.Cloud.Name, true, true}.resolve()
 		if to != identity.JumpCloud {
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/dirgate/dirgate/store/identity"
 )
@@ -22,6 +23,9 @@ type SyncGroupCase struct {
 	// that it is another JumpCloud group's.
 	Same       *identity.Group
 	SameLinked bool
+	// Aside is a name for the moment: Same has the one asked for, and waits for
+	// AD's, as do all in a circle of groups that swap names.
+	Aside string
 	// Taken says what else of AD has the name; empty: nothing.
 	Taken string
 	// Accounts are the AD accounts of JumpCloud users, but for service accounts,
@@ -144,12 +148,44 @@ func (c *SyncGroupCase) update() (v Verdict) {
 	return v
 }
 
+// nameTo says to which side the other's name is to be written, and who prevails.
+func (c *SyncGroupCase) nameTo() (to identity.Side, won string) {
+	if !c.Use.Imports() {
+		return identity.AD, ""
+	}
+	return compared{"name", baseName(c.Link, c.AD), c.AD.Name, c.Cloud.Name, true, true}.resolve()
+}
+
+// baseName is what both sides last agreed to call a group. A name for the
+// moment is nobody's edit.
+func baseName(link *identity.GroupLink, ad *identity.Group) string {
+	if strings.HasSuffix(ad.Name, "."+roomMark(ad.GUID)) {
+		return ad.Name
+	}
+	return link.AgreedName
+}
+
+// asideName is a name for the moment, which fits into a cn.
+func asideName(ad *identity.Group) string {
+	mark := "." + roomMark(ad.GUID)
+	name := []rune(ad.Name)
+	return string(name[:min(len(name), maxCN-len(mark))]) + mark
+}
+
+// waits reports whether the name asked for is that of a linked group, which may
+// give it up.
+func (c *SyncGroupCase) waits() bool {
+	if c.Link == nil || c.AD == nil || c.Cloud == nil || !c.Bound || !c.AD.InRoot || c.AD.Privileged || !c.SameLinked || badSAM(c.Cloud.Name, maxCN) != "" {
+		return false
+	}
+	to, _ := c.nameTo()
+	return to == identity.AD && c.AD.Name != c.Cloud.Name
+}
+
 // rename brings the name in line, and gives the one both sides agree on.
 func (c *SyncGroupCase) rename(v *Verdict) (agreed string) {
-	to := identity.AD
+	to, won := c.nameTo()
 	if c.Use.Imports() {
-		var won string
-		to, won = compared{"name", c.Link.AgreedName, c.AD.Name, c.Cloud.Name, true, true}.resolve()
 		if won != "" && to == identity.AD {
 			v.Won = append(v.Won, won)
 		}
@@ -160,6 +196,10 @@ func (c *SyncGroupCase) rename(v *Verdict) (agreed string) {
 	case to != identity.AD:
 	case bad != "":
 		v.Note = fmt.Sprintf("%q cannot be a group's name in AD: %s", c.Cloud.Name, bad)
+	case c.Same != nil && c.Aside != "":
+		a := c.action(ADRenameGroup, fmt.Sprintf("makes room: AD group %q (%s) has the name %q and is about to get another one", c.Same.Name, c.Same.DN, c.Cloud.Name))
+		a.Fields = []Field{{AttrSAM, c.AD.Name, c.Aside}, {AttrCN, "", c.Aside}}
+		v.Actions = append(v.Actions, a)
 	case c.Same != nil:
 		v.Note = fmt.Sprintf("AD group %q (%s) has that name: rename one of them", c.Same.Name, c.Same.DN)
 	case c.Taken != "":

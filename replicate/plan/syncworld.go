@@ -298,12 +298,52 @@ func (s *syncer) syncGroups() {
 	}
 	ids := slices.Collect(maps.Keys(seen))
 	sortByName(ids, s.groupName, cmp.Compare)
+	ids = slices.DeleteFunc(ids, func(id string) bool { _, made := Made(id); return made })
+	// Who waits for a name has it in the same plan if it is given up in it.
+	for len(ids) > 0 {
+		waiting := make(map[string]string) // for the name of which other
+		left := slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+			c := s.syncGroupCase(id)
+			if c.waits() {
+				waiting[id] = s.GroupLinks[c.Same.GUID].GroupID
+				return false
+			}
+			s.syncGroup(id, c)
+			return true
+		})
+		if len(left) == len(ids) && !s.stepAside(left, waiting) {
+			for _, id := range left {
+				s.syncGroup(id, s.syncGroupCase(id))
+			}
+			return
+		}
+		ids = left
+	}
+}
+
+func (s *syncer) syncGroup(id string, c SyncGroupCase) {
+	s.finish(id, s.groupName(id), SyncGroup(c), func() identity.GUID { return s.groupOf[id] })
+}
+
+// stepAside gives the first group of a circle, in which each has the name that
+// another waits for, a name for the moment. Its turn comes again.
+func (s *syncer) stepAside(ids []string, waiting map[string]string) bool {
 	for _, id := range ids {
-		if _, made := Made(id); made {
+		next := waiting[id]
+		for steps := 0; next != "" && next != id && steps < len(ids); steps++ {
+			next = waiting[next]
+		}
+		if next != id {
 			continue
 		}
-		s.finish(id, s.groupName(id), SyncGroup(s.syncGroupCase(id)), func() identity.GUID { return s.groupOf[id] })
+		c := s.syncGroupCase(id)
+		c.Aside = asideName(c.AD)
+		if c.Aside != c.AD.Name {
+			s.syncGroup(id, c)
+			return true
+		}
 	}
+	return false
 }
 
 func (s *syncer) groupName(id string) string {

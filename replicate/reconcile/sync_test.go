@@ -241,6 +241,38 @@ func TestS3_Groups(t *testing.T) {
 	})
 }
 
+// TestS3_GroupsSwap: groups whose names go round in a circle get them, and keep
+// their members.
+func TestS3_GroupsSwap(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		w.pass()
+		names := []string{"Sales", "Works", "Board"}
+		people := w.enrol("ann", "bea", "cid")
+		var ids []string
+		for n, name := range names {
+			ids = append(ids, w.groupAt(name, people[n]))
+		}
+		w.soon()
+		for _, id := range ids {
+			w.ok(w.cloud.EditGroup(id, map[string]any{"name": "for the moment " + id}))
+		}
+		for n, id := range ids {
+			w.ok(w.cloud.EditGroup(id, map[string]any{"name": names[(n+1)%len(names)]}))
+		}
+		w.soon()
+		for n, name := range names {
+			want := []string{"ann", "bea", "cid"}[(n+2)%3]
+			if got := w.membersInAD(name); !slices.Equal(got, []string{want}) {
+				t.Errorf("members of %s in AD: %v, want %s", name, got, want)
+			}
+			if got := w.members(name); !slices.Equal(got, []string{want}) {
+				t.Errorf("members of %s at JumpCloud: %v, want %s", name, got, want)
+			}
+		}
+		w.idle()
+	})
+}
+
 // TestS3_BoundByGroup: members of a bound group are users of the domain.
 func TestS3_BoundByGroup(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
