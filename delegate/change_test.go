@@ -51,6 +51,7 @@ func TestD4_Change(t *testing.T) {
 	w.wantChange("alice", right, "alice", ChangeRefused, PolicyRefused, RuleMinLength, RuleComplexity, RuleNameInside, RuleMinLength, RuleSymbolic)
 	w.wantChange("alice", right, "Long Enough1\x00-", ChangeRefused, PolicyRefused, RuleCharacters)
 	w.wantChange("alice", right, strings.Repeat("Aa1-", 65), ChangeRefused, PolicyRefused, RuleMaxLength)
+	w.wantChange("alice", right, "Aa1"+strings.Repeat("🙂", 127), ChangeRefused, PolicyRefused, RuleMaxLength) // 257 units
 	w.wantOutcomes()
 	w.wantChange("alice", right, fresh, Changed, "")
 	w.want("alice", fresh, "accepted ad")

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/dirgate/dirgate/store/identity"
@@ -200,12 +201,24 @@ func sequential(text []byte) bool {
 func checkForm(password secret.Bytes) []Violation {
 	text := password.Expose()
 	switch {
-	case len(text) > MaxPassword || utf8.RuneCount(text) > maxADPassword:
+	case len(text) > MaxPassword || units(text) > maxADPassword:
 		return []Violation{{Side: identity.AD, Rule: RuleMaxLength, Limit: maxADPassword, Text: fmt.Sprintf("Use at most %d characters.", maxADPassword)}}
 	case !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0:
 		return []Violation{{Side: identity.AD, Rule: RuleCharacters, Text: "Leave out characters that are not text."}}
 	}
 	return nil
+}
+
+// units is how long a text is in UTF-16, in which characters beyond the Basic
+// Multilingual Plane, such as emoji, count twice.
+func units(text []byte) int {
+	n := 0
+	for rest := text; len(rest) > 0; {
+		r, size := utf8.DecodeRune(rest)
+		rest = rest[size:]
+		n += max(1, utf16.RuneLen(r))
+	}
+	return n
 }
 
 // maxADPassword is how long a password of AD may be, in UTF-16 units
