@@ -38,7 +38,8 @@
 // When a plan would take more from people than the limits allow, every change
 // that takes something is held, not only those of the class that is over its
 // limit: they have one cause. What a person rejected is held again whenever it
-// is wanted again. The same limits count what is done within an
+// is wanted again, and what waits for a decision goes on waiting when it is
+// edited. The same limits count what is done within an
 // hour. Each direction has its own.
 //
 // A write to AD whose answer is lost is tried again by a call that reads first.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/dirgate/dirgate/replicate/plan"
 	"github.com/dirgate/dirgate/store"
@@ -60,12 +61,13 @@ func (i *Reconciler) changes(ctx context.Context, d identity.Direction, p plan.P
 		if err != nil {
 			return nil, nil, err
 		}
-		if open(newest, full) && !t.has(first[of]) {
+		spared := newest.Status == identity.StatusHeld && !takes(wanted[of]) // what it was held for is not wanted any more
+		if open(newest, full) && !spared && !t.has(first[of]) {
 			continue
 		}
 		class, why := holds(wanted[of], over)
-		if class == "" && rejected(newest) {
-			class, why = holds(wanted[of], map[plan.Class]string{plan.Class(newest.Class): "a person has decided against it: " + newest.Reason})
+		if class == "" {
+			class, why = holds(wanted[of], undecided(newest))
 		}
 		if class != "" {
 			held = append(held, store.HeldChange{Change: change, Class: string(class), Reason: why})
@@ -101,17 +103,31 @@ func open(e identity.Entry, full bool) bool {
 // agreed is why a held change ends by itself.
 const agreed = "nothing is to be done any more: both sides agree"
 
-// rejected: a guard held the change, and a person gave it up. What is wanted
-// again is held again, even when it is few enough by now to pass by itself.
-func rejected(e identity.Entry) bool {
-	return e.Status == identity.StatusDiscarded && e.Class != "" && !e.Approved && e.Reason != agreed
+// against begins why something is held that a person has rejected before.
+const against = "a person has decided against it: "
+
+// undecided is by which guard an object is held still when it is edited, or
+// wanted again after a person rejected it, even where it is few enough by now to
+// pass by itself; empty: by none. What is taken from a group that waits for a
+// decision is another number by now, and is counted anew.
+func undecided(e identity.Entry) map[plan.Class]string {
+	class := plan.Class(e.Class)
+	members := class == plan.Memberships || class == plan.ADMemberships
+	switch {
+	case class == "" || e.Approved:
+	case e.Status == identity.StatusDiscarded && e.Reason != agreed:
+		return map[plan.Class]string{class: against + e.Reason}
+	case e.Status == identity.StatusHeld && (!members || strings.HasPrefix(e.Reason, against)):
+		return map[plan.Class]string{class: e.Reason}
+	}
+	return nil
 }
 
 // holds says by which guard an object's actions are held. When any class is
 // over its limit, whatever takes something from people is held: the scope
 // group that was emptied takes users and groups at once.
 func holds(actions []plan.Action, over map[plan.Class]string) (plan.Class, string) {
-	if len(over) == 0 || !slices.ContainsFunc(actions, func(a plan.Action) bool { return a.Class() != "" }) {
+	if len(over) == 0 || !takes(actions) {
 		return "", ""
 	}
 	var first plan.Class
@@ -126,6 +142,11 @@ func holds(actions []plan.Action, over map[plan.Class]string) (plan.Class, strin
 		}
 	}
 	return first, over[first]
+}
+
+// takes: some of it takes something from people.
+func takes(actions []plan.Action) bool {
+	return slices.ContainsFunc(actions, func(a plan.Action) bool { return a.Class() != "" })
 }
 
 // release ends held changes of objects of which nothing is wanted any more.

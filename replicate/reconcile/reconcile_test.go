@@ -277,6 +277,52 @@ func TestI8_Rejected(t *testing.T) {
 	w.idle()
 }
 
+// TestI8_HeldAndEdited: neither who waits for a decision nor who was to be kept
+// is taken away because of an edit, when few enough are left for the guard.
+func TestI8_HeldAndEdited(t *testing.T) {
+	w := newWorld(t)
+	names := []string{"ann", "bea", "cid", "dan", "eve", "fay"}
+	w.hire(names...)
+	w.pass()
+	var stay []string
+	for _, name := range names[3:] {
+		stay = append(stay, w.dn(name))
+	}
+	w.set(w.group(adsim.ScopeGroup), "member", strings.Join(stay, "\n"))
+	w.pass()
+	for _, e := range w.held() {
+		switch e.Account.SAM {
+		case "bea":
+			w.ok(w.store.Reject(t.Context(), e.Seq, "she stays"))
+		case "cid":
+			w.ok(w.store.Approve(t.Context(), e.Seq, "admin"))
+		}
+	}
+	w.pass()
+	w.clock.add(2 * time.Hour) // nothing else within the hour
+	w.pass()
+	w.want("ann", "bea", "dan", "eve", "fay")
+	for _, sn := range []string{"Once", "Twice"} {
+		w.set(w.dn("ann"), "sn", sn)
+		w.set(w.dn("bea"), "sn", sn)
+		w.pass()
+		w.want("ann", "bea", "dan", "eve", "fay")
+	}
+	why := make(map[string]string)
+	for _, e := range w.held() {
+		why[e.Account.SAM] = e.Reason
+	}
+	if len(why) != 2 || !strings.Contains(why["ann"], "pass by themselves") || strings.Count(why["bea"], "she stays") != 1 {
+		t.Errorf("held: %v", why)
+	}
+	w.set(w.group(adsim.ScopeGroup), "member", strings.Join(append(stay, w.dn("ann"), w.dn("bea")), "\n"))
+	w.pass()
+	if held := w.held(); len(held) != 0 {
+		t.Errorf("back in scope, and held: %+v", held)
+	}
+	w.idle()
+}
+
 // TestI8_Disagreement: an account that is there all the same is not taken for
 // deleted.
 func TestI8_Disagreement(t *testing.T) {
