@@ -458,7 +458,7 @@ func TestReloadThrottle(t *testing.T) {
 	}
 	log.wait(t, `changed=delegate.refusals_per_user`)
 	for i, want := range []delegate.Outcome{delegate.Refused, delegate.Refused, delegate.Undecided} {
-		if v := d.delegate.validator.Validate(t.Context(), "nobody", secret.New([]byte("x")), "192.0.2.1"); v.Verdict != want {
+		if v := d.delegate.validator.Validate(t.Context(), "nobody", secret.New([]byte{byte(i) + 'x'}), "192.0.2.1"); v.Verdict != want {
 			t.Errorf("try %d: got %+v", i, v)
 		}
 	}
