@@ -127,6 +127,13 @@ func (e *Engine) giveBack(ctx context.Context, entry identity.Entry, use identit
 		return false, retry, err
 	}
 	next := e.cfg.Now().Add(pause(entry.Attempts))
+	back := lane{entry.Account.Domain, identity.Import}
+	if entry.Direction == identity.Import {
+		back.direction = identity.Sync
+	}
+	if e.isPaused(back) { // its own side is written by the other direction
+		return false, next, e.cfg.Store.DeferUnknown(ctx, entry.Seq, next, fmt.Sprintf("write it to its own side too: direction %s is paused", back.direction))
+	}
 	final, err := write(ctx, password)
 	now, reading := e.cfg.Store.Entry(entry.Seq)
 	switch {

@@ -390,3 +390,29 @@ func (r refusingWriter) SetPassword(context.Context, identity.GUID, secret.Bytes
 	r.do()
 	return identity.User{}, fmt.Errorf("injected: %w", ad.ErrRights)
 }
+
+// TestP2_CrossingPaused: a password is not written back to a side for which
+// writing is paused, until it is resumed.
+func TestP2_CrossingPaused(t *testing.T) {
+	for own, back := range map[identity.Side]identity.Direction{identity.AD: identity.Sync, identity.JumpCloud: identity.Import} {
+		t.Run(string(back), func(t *testing.T) {
+			w := newCrossWorld(t)
+			var newest userChange
+			w.change(other(own))
+			w.once(false, false, func() { newest = w.change(own) })
+			w.step()
+			w.ok(w.store.SetPaused(t.Context(), domainName, back, true, "admin"))
+			for range 3 {
+				w.step()
+				w.clock.add(6 * time.Minute)
+			}
+			if len(w.writes) != 2 {
+				t.Fatalf("written to %v while %s is paused", w.writes, back)
+			}
+			w.want(newest.seq, identity.StatusPending, "paused")
+			w.ok(w.store.SetPaused(t.Context(), domainName, back, false, "admin"))
+			w.converge()
+			w.wantBoth(newest, "resumed")
+		})
+	}
+}

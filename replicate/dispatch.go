@@ -185,7 +185,7 @@ func (d *dispatcher) begin(ctx context.Context, entry identity.Entry, now time.T
 		d.queue.put(entry.Seq, entry.NextTry)
 		return
 	}
-	if in := laneOf(entry); d.isPaused(in) {
+	if in := laneOf(entry); d.engine.isPaused(in) {
 		d.paused[in] = append(d.paused[in], entry.Seq)
 		return
 	}
@@ -206,8 +206,8 @@ func (d *dispatcher) begin(ctx context.Context, entry identity.Entry, now time.T
 	}()
 }
 
-func (d *dispatcher) isPaused(in lane) bool {
-	_, paused, err := d.engine.cfg.Store.Paused(in.domain, in.direction)
+func (e *Engine) isPaused(in lane) bool {
+	_, paused, err := e.cfg.Store.Paused(in.domain, in.direction)
 	return paused || err != nil // nothing is applied that may be paused
 }
 
@@ -215,7 +215,7 @@ func (d *dispatcher) isPaused(in lane) bool {
 // wakes run.
 func (d *dispatcher) resume() {
 	for in, seqs := range d.paused {
-		if d.isPaused(in) {
+		if d.engine.isPaused(in) {
 			continue
 		}
 		delete(d.paused, in)
