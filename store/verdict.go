@@ -20,6 +20,8 @@ type Verdict struct {
 	GUID    identity.GUID `json:"guid,omitzero"`
 	CloudID string        `json:"cloudId,omitempty"`
 	Name    string        `json:"name,omitempty"` // for people
+	// Group: CloudID is a JumpCloud group's.
+	Group bool `json:"group,omitempty"`
 	// Since is when the verdict became this one.
 	Since time.Time `json:"since"`
 	// Actions are what is to be done, in words, in their order.

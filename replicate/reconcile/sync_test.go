@@ -273,6 +273,21 @@ func TestS3_GroupsSwap(t *testing.T) {
 	})
 }
 
+// TestS3_SkippedGroup: a group that sync skips is remembered as a group, which
+// the lists need to know.
+func TestS3_SkippedGroup(t *testing.T) {
+	w := fromCloud(t)
+	w.pass()
+	group, user := w.groupAt("ends."), w.enrol("longer-than-ad-takes-it")[0]
+	w.soon()
+	for id, want := range map[string]bool{group: true, user: false} {
+		v, err := w.store.Verdict(w.domain.Name, identity.Sync, identity.GUID{}, id)
+		if err != nil || v.Skip == "" || v.Group != want {
+			t.Errorf("verdict about %s: %+v, %v, want group %v", id, v, err, want)
+		}
+	}
+}
+
 // TestS3_BoundByGroup: members of a bound group are users of the domain.
 func TestS3_BoundByGroup(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {

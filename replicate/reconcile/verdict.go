@@ -3,6 +3,7 @@ package reconcile
 import (
 	"fmt"
 	"hash/maphash"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -51,7 +52,7 @@ func (s *said) take(v store.Verdict) {
 // sum is over all but names and times, as the store cuts them.
 func (s *said) sum(v store.Verdict) uint64 {
 	v = v.Bounded()
-	return maphash.String(s.seed, strings.Join(append(v.Actions, v.Skip, v.Note, v.Won), "\x00"))
+	return maphash.String(s.seed, strings.Join(append(v.Actions, v.Skip, v.Note, v.Won, strconv.FormatBool(v.Group)), "\x00"))
 }
 
 // verdicts are those of a direction that are not what they were. A conflict
@@ -66,7 +67,8 @@ func (s *said) verdicts(d identity.Direction, p plan.Plan, w plan.World, now tim
 		}
 		v := all[of]
 		if v == nil {
-			v = &store.Verdict{Direction: d, GUID: of.guid, CloudID: of.cloudID, Name: r.Name, Since: now}
+			_, group := w.Cloud.Groups[of.cloudID]
+			v = &store.Verdict{Direction: d, GUID: of.guid, CloudID: of.cloudID, Name: r.Name, Group: group, Since: now}
 			all[of], order = v, append(order, of)
 		}
 		v.Name = r.Name // of the last turn, after names were moved out of the way

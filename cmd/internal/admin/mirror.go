@@ -35,9 +35,10 @@ type MirrorQuery struct {
 	Status string `json:"status,omitempty"` // empty: all
 }
 
-// UserRow is one account as the last import saw it.
+// UserRow is one account as the last import saw it, or a JumpCloud user of whom
+// sync makes none.
 type UserRow struct {
-	GUID     identity.GUID `json:"guid"`
+	GUID     identity.GUID `json:"guid"`     // zero without an account
 	Username string        `json:"username"` // AD's
 	Mail     string        `json:"mail,omitempty"`
 	DN       string        `json:"dn,omitempty"`
@@ -49,9 +50,10 @@ type UserRow struct {
 	LinkedAt    time.Time `json:"linkedAt,omitzero"`
 }
 
-// GroupRow is one group as the last import saw it.
+// GroupRow is one group as the last import saw it, or a JumpCloud group of which
+// sync makes none.
 type GroupRow struct {
-	GUID    identity.GUID `json:"guid"`
+	GUID    identity.GUID `json:"guid"` // zero without an AD group
 	Name    string        `json:"name"`
 	DN      string        `json:"dn,omitempty"`
 	Status  string        `json:"status"`
@@ -202,9 +204,13 @@ func (l *Local) Users(_ context.Context, q MirrorQuery) ([]UserRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rows(m.world.Users, m.world.Links, m.user,
-		func(r UserRow) bool { return q.Status == "" || q.Status == r.Status },
-		func(r UserRow) string { return order(r.Username, r.GUID) })
+	all, err := rows(m.world.Users, m.world.Links, m.user,
+		func(UserRow) bool { return true }, func(r UserRow) string { return order(r.Username, r.GUID) })
+	if err != nil {
+		return nil, err
+	}
+	all, err = m.skippedUsers(all)
+	return slices.DeleteFunc(all, func(r UserRow) bool { return q.Status != "" && q.Status != r.Status }), err
 }
 
 // Groups lists the groups that the last import saw, and those that are linked,
@@ -214,7 +220,12 @@ func (l *Local) Groups(_ context.Context, q MirrorQuery) ([]GroupRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.groups(q.Status)
+	all, err := m.groups("")
+	if err != nil {
+		return nil, err
+	}
+	all, err = m.skippedGroups(all)
+	return slices.DeleteFunc(all, func(r GroupRow) bool { return q.Status != "" && q.Status != r.Status }), err
 }
 
 func (m *mirrored) groups(status string) ([]GroupRow, error) {
