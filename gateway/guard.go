@@ -253,9 +253,10 @@ func (a *attempt) unsettled(sent bool) {
 }
 
 func (a *attempt) finish(apply func(*subject, time.Time)) {
-	g, s := a.guard, a.subject
+	g := a.guard
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	s := a.subject // another session's bind may just have given it another
 	if a.done {
 		return
 	}
