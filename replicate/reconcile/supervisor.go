@@ -260,21 +260,32 @@ func (s *Supervisor) settled(ctx context.Context) error {
 	}
 }
 
-// Pass asks a domain's Reconciler for a pass, as [Reconciler.Pass] does.
+// passTries is how often a pass is asked for that ended with its Reconciler.
+const passTries = 3
+
+// Pass asks a domain's Reconciler for a pass, as [Reconciler.Pass] does. When
+// that one is made anew meanwhile, the next one is asked.
 func (s *Supervisor) Pass(ctx context.Context, domain string, full bool) error {
-	if err := s.settled(ctx); err != nil {
-		return fmt.Errorf("replication of %s: %w", domain, err)
+	var err error
+	for range passTries {
+		if err := s.settled(ctx); err != nil {
+			return fmt.Errorf("replication of %s: %w", domain, err)
+		}
+		s.mu.Lock()
+		m := s.members[strings.ToLower(domain)]
+		s.mu.Unlock()
+		switch {
+		case m == nil && err != nil:
+			return fmt.Errorf("replication of %s: %w", domain, err)
+		case m == nil:
+			return fmt.Errorf("replication of %s: its use case has no direction that runs here; see `dirgate domain show %s`", domain, domain)
+		case m.im == nil:
+			return fmt.Errorf("replication of %s: it cannot be started: %w", domain, m.err)
+		}
+		if err = m.im.Pass(ctx, full); !errors.Is(err, ErrStopped) {
+			break
+		}
 	}
-	s.mu.Lock()
-	m := s.members[strings.ToLower(domain)]
-	s.mu.Unlock()
-	switch {
-	case m == nil:
-		return fmt.Errorf("replication of %s: its use case has no direction that runs here; see `dirgate domain show %s`", domain, domain)
-	case m.im == nil:
-		return fmt.Errorf("replication of %s: it cannot be started: %w", domain, m.err)
-	}
-	err := m.im.Pass(ctx, full)
 	if errors.Is(err, ErrStopped) || errors.Is(err, ErrPaused) {
 		return fmt.Errorf("replication of %s: %w", domain, err)
 	}

@@ -126,6 +126,40 @@ func TestSupervisor(t *testing.T) {
 	}
 }
 
+// TestPassOfAnother: who waits for a pass gets it of the next reconciler when
+// its domain's is made anew meanwhile.
+func TestPassOfAnother(t *testing.T) {
+	w := newWorld(t)
+	w.hire("ann", "bea", "cid")
+	w.ok(w.store.PutDomain(t.Context(), w.domain, nil))
+	var s *Supervisor
+	var made atomic.Int32
+	var acted atomic.Bool
+	anew := observer{action: func(string, string) {
+		if acted.Swap(true) {
+			return
+		}
+		s.Changed(w.domain.Name)
+		w.until("it is taken out", func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.members[w.domain.Name] == nil
+		})
+	}}
+	s, err := NewSupervisor(SupervisorConfig{Store: w.store, NoSync: true, Log: w.im.cfg.Log, Now: w.clock.now,
+		Make: func(d store.Domain) (*Reconciler, func(), error) {
+			made.Add(1)
+			return w.make(func(c *Config) { c.Domain, c.Workers, c.Observe = d, 1, anew }), func() {}, nil
+		}})
+	w.ok(err)
+	w.runs(s.Run)
+	w.ok(s.Pass(t.Context(), w.domain.Name, false))
+	w.want("ann", "bea", "cid")
+	if n := made.Load(); n != 2 {
+		t.Errorf("%d were made, want 2", n)
+	}
+}
+
 // TestPausedQueues: while it is paused changes are recorded; resumed, they are
 // applied by themselves.
 func TestPausedQueues(t *testing.T) {
