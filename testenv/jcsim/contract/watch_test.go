@@ -70,12 +70,15 @@ func TestWatcher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := jumpcloud.NewWatcher(jumpcloud.WatchConfig{Client: c, ADID: ad.ID, Insights: insights})
+	var ahead time.Duration
+	w, err := jumpcloud.NewWatcher(jumpcloud.WatchConfig{Client: c, ADID: ad.ID, Insights: insights,
+		Now: func() time.Time { return time.Now().Add(ahead) }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	refresh := func() jumpcloud.Delta {
 		t.Helper()
+		ahead += 5 * time.Second // what a Refresh may send grows with time
 		delta, err := w.Refresh(t.Context())
 		if err != nil || !delta.Complete {
 			t.Fatalf("got %+v, %v", delta, err)
