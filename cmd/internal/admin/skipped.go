@@ -19,35 +19,48 @@ func (m *mirrored) skippedBySync(groups bool) (all []store.Verdict, err error) {
 	return all, err
 }
 
-// skippedUsers puts those whom sync skips into the list: to the account that is
-// not linked and has the name, since it is most often why, or else by themselves.
+// skippedUsers puts the users whom sync skips into the list.
 func (m *mirrored) skippedUsers(all []UserRow) ([]UserRow, error) {
 	skipped, err := m.skippedBySync(false)
-	for _, v := range skipped {
-		at := slices.IndexFunc(all, func(r UserRow) bool { return r.Status != Linked && strings.EqualFold(r.Username, v.Name) })
-		if at < 0 {
-			at = len(all)
-			all = append(all, UserRow{Username: v.Name})
-		}
-		r := &all[at]
-		r.Status, r.Reason, r.JumpCloudID, r.JumpCloud = Skipped, v.Skip, v.CloudID, v.Name
-	}
-	slices.SortStableFunc(all, func(a, b UserRow) int { return strings.Compare(order(a.Username, a.GUID), order(b.Username, b.GUID)) })
-	return all, err
+	return withSkipped(all, skipped, func(r *UserRow) cells {
+		return cells{r.GUID, &r.Username, &r.Status, &r.Reason, &r.JumpCloudID, &r.JumpCloud}
+	}), err
 }
 
-// skippedGroups is skippedUsers for groups.
+// skippedGroups puts the groups which sync skips into the list.
 func (m *mirrored) skippedGroups(all []GroupRow) ([]GroupRow, error) {
 	skipped, err := m.skippedBySync(true)
+	return withSkipped(all, skipped, func(r *GroupRow) cells {
+		return cells{r.GUID, &r.Name, &r.Status, &r.Reason, &r.GroupID, &r.JumpCloud}
+	}), err
+}
+
+// cells are those of a row that tell about a skipped user or group.
+type cells struct {
+	guid                                         identity.GUID
+	name, status, reason, jumpCloudID, jumpCloud *string
+}
+
+// withSkipped puts what sync skips into a list: to the row that is not linked
+// and has the name, since it is most often why, or else by itself.
+func withSkipped[R any](all []R, skipped []store.Verdict, of func(*R) cells) []R {
 	for _, v := range skipped {
-		at := slices.IndexFunc(all, func(r GroupRow) bool { return r.Status != Linked && strings.EqualFold(r.Name, v.Name) })
+		at := slices.IndexFunc(all, func(r R) bool {
+			c := of(&r)
+			return *c.status != Linked && strings.EqualFold(*c.name, v.Name)
+		})
 		if at < 0 {
 			at = len(all)
-			all = append(all, GroupRow{Name: v.Name})
+			var r R
+			*of(&r).name = v.Name
+			all = append(all, r)
 		}
-		r := &all[at]
-		r.Status, r.Reason, r.GroupID, r.JumpCloud = Skipped, v.Skip, v.CloudID, v.Name
+		c := of(&all[at])
+		*c.status, *c.reason, *c.jumpCloudID, *c.jumpCloud = Skipped, v.Skip, v.CloudID, v.Name
 	}
-	slices.SortStableFunc(all, func(a, b GroupRow) int { return strings.Compare(order(a.Name, a.GUID), order(b.Name, b.GUID)) })
-	return all, err
+	slices.SortStableFunc(all, func(a, b R) int {
+		x, y := of(&a), of(&b)
+		return strings.Compare(order(*x.name, x.guid), order(*y.name, y.guid))
+	})
+	return all
 }
