@@ -30,7 +30,11 @@ func (v *Validator) find(ctx context.Context, n name) (subject, error) {
 				return subject{domain: d}, err
 			}
 			if e != nil {
-				return orNobody(v.known(ctx, d, e))(n)
+				s, err := v.known(ctx, d, e)
+				if errors.Is(err, errCloudFacts) {
+					s = nobody(d, n)
+				}
+				return s, err
 			}
 		}
 	}
@@ -50,16 +54,6 @@ func (v *Validator) find(ctx context.Context, n name) (subject, error) {
 
 // mayBeCloud: who the name is may be asked at JumpCloud too.
 func (n name) mayBeCloud() bool { return n.kind != nameDN && n.kind != nameGUID && n.domain == "" }
-
-// orNobody makes a subject about which JumpCloud does not answer nobody's.
-func orNobody(s subject, err error) func(name) (subject, error) {
-	return func(n name) (subject, error) {
-		if errors.Is(err, errCloudFacts) {
-			return nobody(s.domain, n), err
-		}
-		return s, err
-	}
-}
 
 func nobody(d *directory, n name) subject {
 	key := n.keyIn(d.Name)
